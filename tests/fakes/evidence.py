@@ -42,4 +42,5 @@ def evidence_of(
         tuple(stretches),
         EVIDENCE_VERSION,
         policy.iou if isinstance(policy, VerifyKeyFrames) else 0.0,
+        task=policy.task,
     )

@@ -53,7 +53,8 @@ class Upload:
         document: dict[str, Any] = {"vehicle": "chaos", "cameras": cameras, "models": MODELS[: self._plan.models]}
         policy: dict[str, Any] = {"policy": "all"}
         if self._plan.audits:
-            policy = {"policy": "doubtful", "segment": 1, "audit": 0.5, "max_doubt": 0.9}
+            segment = 2 if self._plan.tracks else 1
+            policy = {"policy": "doubtful", "segment": segment, "audit": 0.5, "max_doubt": 0.9}
         if self._plan.tracks:
             policy["task"] = "tracks"
         document["verification"] = policy | ({"vigilance": True} if self._plan.vigilance else {})

@@ -290,6 +290,9 @@ def named_plans() -> list[Plan]:
     extracted("a slice's retries exhausted", invocation("kill-before", EXTRACT, times=12, skip=1))
     plan("logs overwritten", drives=0, logs=[LogsPlan("late", times, pause) for times in (1, 2) for pause in (0, 0.7)])
     plan("logs without a document", drives=1, logs=[LogsPlan("never")])
+    reviewed(
+        "relabelled half way, with audits of strips", "half-answered", operator("relabel"), audits=True, tracks=True
+    )
     return plans
 
 

@@ -99,7 +99,7 @@ def test_a_body_that_is_not_a_document_is_refused_by_its_key(body: bytes) -> Non
         {"verification": {"policy": "key-frames", "iou": 1.0}},
         {"verification": {"policy": "key-frames"}, "tracks": False},
         {"verification": {"policy": "all", "task": "tracks", "back_end": "label-studio"}},
-        {"verification": {"policy": "doubtful", "task": "tracks"}},
+        {"verification": {"policy": "key-frames", "task": "tracks"}},
         {"verification": {"policy": "all", "task": "tracks"}, "tracks": False},
         {"verification": {"policy": "all", "task": "segments", "reviewers": 2}},
         {"verification": {"policy": "all", "reviewers": 0}},

@@ -134,7 +134,7 @@ def test_the_status_says_how_far_each_class_is() -> None:
         "recall with 0 of 104 objects wrong in 104 audit stretches)",
         f"person: precision 21 audit stretches so far, at least {needed} more, "
         f"recall 21 audit stretches so far, at least {needed} more",
-        "1 run has audits under another target, max_doubt or segment, which do not count here",
+        "1 run has audits under another target, max_doubt, segment or task, which do not count here",
         "2 runs have audits from before they were kept by stretch, which do not count any more",
     )
 

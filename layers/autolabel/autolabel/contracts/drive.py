@@ -12,6 +12,7 @@ from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import (
     BOXES,
     REVIEW_ALL,
+    SEGMENTS,
     TRACKS,
     BackEnd,
     Policy,
@@ -19,6 +20,7 @@ from autolabel.contracts.verification import (
     Task,
     VerifyAll,
     VerifyKeyFrames,
+    VerifyUncertain,
 )
 from autolabel.streams.json_depth import is_deep
 
@@ -160,8 +162,13 @@ def _check(document: DriveDocument, key: str) -> None:
     if (task := document.verification.task) != BOXES:
         if document.verification.vigilance and task != TRACKS:
             refuse(f"`verification`: vigilance needs the task `boxes` or `tracks`: {task} have no seeded errors")
-        if not isinstance(document.verification, VerifyAll):
-            refuse(f"`verification`: {task} need the policy `all`: uncertainty and audits exist for boxes only")
+        if not isinstance(document.verification, VerifyAll if task == SEGMENTS else VerifyAll | VerifyUncertain):
+            known = "the policy `all`" if task == SEGMENTS else "the policy `all` or `doubtful`"
+            refuse(f"`verification`: {task} need {known}: the other policies are of single boxes")
+        if not isinstance(document.verification, VerifyAll) and document.verification.vigilance:
+            refuse(f"`verification`: vigilance of {task} needs the policy `all`: audited strips have no seeded errors")
+        if not isinstance(document.verification, VerifyAll) and document.verification.reviewers > 1:
+            refuse(f"`verification`: {task} under the policy `doubtful` need `reviewers` 1: audits are of one reviewer")
         if document.verification.back_end == "label-studio":
             refuse(f"`verification`: {task} need the back-end `ground-truth`: Label Studio verifies boxes only")
         if document.verification.reviewers > 1 and task != TRACKS:

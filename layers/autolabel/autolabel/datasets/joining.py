@@ -22,6 +22,7 @@ from autolabel.contracts.verification import (
     VerifyAll,
     VerifyKeyFrames,
 )
+from autolabel.datasets.blind_tracks import adopt_track_ids
 from autolabel.datasets.in_between import label_between
 from autolabel.datasets.parts import Part
 from autolabel.datasets.verified_labels import JobTally, VerifiedLabels
@@ -77,7 +78,8 @@ class Join:
         self._label_bucket = label_bucket
         self._kinds = _kinds(run, part, label_bucket)
         policy = run.document.verification
-        self._has_key_frames = isinstance(policy, VerifyKeyFrames)
+        self._policy = policy
+        self._names: dict[str, str] = {}
         self._verified = VerifiedLabels(part.job, label_bucket, policy.task) if part.job else None
 
     @property
@@ -87,7 +89,12 @@ class Join:
     def frames(self) -> Iterator[JoinedFrame]:
         """Yield every frame once. Raises CountMismatch when a frame went to reviewers and is in no job."""
         for shard in map_in_order(self._read, self._part.shards, _READERS):
-            yield from self._interpolate(self._join(shard)) if self._has_key_frames else self._join(shard)
+            joined = self._join(shard)
+            if isinstance(self._policy, VerifyKeyFrames):
+                joined = self._interpolate(joined)
+            elif self._policy.task == TRACKS and not isinstance(self._policy, VerifyAll):
+                joined = self._adopt(joined)
+            yield from joined
         if self._part.is_last and next(self._kinds, None) is not None:
             raise CountMismatch(f"the triage of {self._run.drive} {self._run.run} has more frames than its shards")
 
@@ -116,7 +123,7 @@ class Join:
             if tracks is not None:
                 line.prelabel_tracks = PrelabelTracks(tuple(tracks), (Origin.MODEL,) * len(tracks))
             linked = line.prelabel_tracks
-            if linked is UNSET and self._run.document.verification.task == TRACKS:
+            if linked is UNSET and self._policy.task == TRACKS:
                 # A camera with too few frames a second is not linked, but its reviewers made tracks.
                 boxes = len(line.prelabel_boxes)
                 linked = PrelabelTracks(("",) * boxes, (Origin.MODEL,) * boxes)
@@ -130,6 +137,11 @@ class Join:
         expected = label_between([frame.line for frame in frames], self._run.labels)
         for frame, boxes in zip(frames, expected, strict=True):
             yield frame._replace(expected=boxes)
+
+    def _adopt(self, shard: Iterator[JoinedFrame]) -> Iterator[JoinedFrame]:
+        frames = list(shard)
+        self._names = adopt_track_ids((frame.line for frame in frames), self._names)
+        yield from frames
 
     def _label(self, line: ManifestLine, earlier: EarlierFrame) -> None:
         kind = next(self._kinds, None)

@@ -18,6 +18,7 @@ from autolabel.contracts.verification import (
     EVERYTHING,
     TRACKS,
     UNASKED,
+    AuditedPolicy,
     Policy,
     VerifyAll,
     VerifyKeyFrames,
@@ -32,9 +33,11 @@ from autolabel.triage.job_manifests import write_manifests
 from autolabel.triage.key_frames import KeyFrameTriage
 from autolabel.triage.queueing import Triage, UncertaintyTriage
 from autolabel.triage.sowing import Seeds, fix_seeds, sow_lines
+from autolabel.triage.strips import StripTriage
 from autolabel.verification.jobs import (
     ATTRIBUTES,
     GROUND_TRUTH,
+    MAX_SEQUENCES,
     WITHOUT_PAGE,
     BackEnds,
     VerificationJob,
@@ -74,14 +77,11 @@ def select_frames(
     lines = sum(shard.lines for shard in shards)
     most = _largest_group(policy, criteria.max_objects, max((shard.lines for shard in shards), default=0))
     if not isinstance(policy, VerifyAll):
-        triage: Triage = (
-            KeyFrameTriage(run, policy, criteria.limits, shards, label_bucket)
-            if isinstance(policy, VerifyKeyFrames)
-            else UncertaintyTriage(run, policy, criteria.proven, shards, label_bucket)
-        )
+        triage = _triage(run, policy, shards, criteria, label_bucket)
         triage.write_kinds()
         criteria, seeds = fix_seeds(run, shards, criteria, label_bucket, tuple)
-        manifests, kinds, earlier = tuple(triage.write_queues(most, seeds)), triage.counts, triage.earlier
+        manifests = tuple(triage.write_queues(most, seeds, MAX_SEQUENCES))
+        kinds, earlier = triage.counts, triage.earlier
     else:
         kinds, earlier = _write_kinds(run, shards, label_bucket)
         groups = list(split_into_jobs(run.folder, shards, most, criteria.strip_frames))
@@ -100,6 +100,20 @@ def select_frames(
     if kinds.total() != lines or given != lines - sum(kinds[kind] for kind in UNASKED):
         raise CountMismatch(f"the manifests of {run.drive} {run.run} do not hold all its frames")
     return Selection(manifests, kinds, earlier, criteria)
+
+
+def _triage(
+    run: Run,
+    policy: AuditedPolicy,
+    shards: Sequence[LabelledShard],
+    criteria: AcceptanceCriteria,
+    label_bucket: Bucket,
+) -> Triage:
+    if isinstance(policy, VerifyKeyFrames):
+        return KeyFrameTriage(run, policy, criteria.limits, shards, label_bucket)
+    if policy.task == TRACKS:
+        return StripTriage(run, policy, criteria.proven, criteria.strip_frames, shards, label_bucket)
+    return UncertaintyTriage(run, policy, criteria.proven, shards, label_bucket)
 
 
 def _largest_group(policy: Policy, max_objects: int, largest_shard: int) -> int:

@@ -269,11 +269,13 @@ class ManifestLine(
 
     `source_ref`: the S3 URI of the frame; `review_ref`: the S3 URI of the object that reviewers see. `tracks`: for each
     box of the label, else of the pre-label, the id of its track; empty for a box in no track. `origins`: where each of
-    these boxes comes from. `cuboids`: of each of these boxes; `cuboids_metadata`: what they were made from.
+    these boxes comes from. `cuboids`: of each of these boxes; `cuboids_metadata`: what they were made from. `strip`: in
+    which reviewers get the frame, where the policy decides about strips.
     """
 
     source_ref: str
     review_ref: str = ""
+    strip: str = ""
     prelabel: msgspec.Raw | UnsetType = UNSET
     prelabel_metadata: msgspec.Raw | UnsetType = UNSET
     prelabel_tracks: PrelabelTracks | UnsetType = UNSET

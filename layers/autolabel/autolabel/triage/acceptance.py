@@ -79,4 +79,5 @@ def _current_criteria(run: Run, label_bucket: Bucket, max_objects: int, strip_fr
         proven=tuple(sorted(accepted_classes(records))),
         status=acceptance_sentences(records, evidence, policy, old),
         certificates=tuple(record.certificate() for record in records.values()),
+        strip_frames=strip_frames,
     )

@@ -56,6 +56,7 @@ class AuditTrail:
             stretches=stretches,
             version=EVIDENCE_VERSION,
             base=base,
+            task=self._policy.task,
             iou=self._policy.iou if isinstance(self._policy, VerifyKeyFrames) else 0.0,
         )
 

@@ -19,7 +19,7 @@ from msgspec import UNSET, UnsetType
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.recipe import recipe
-from autolabel.contracts.verification import AuditedPolicy
+from autolabel.contracts.verification import BOXES, AuditedPolicy, Task
 from autolabel.labelling.uncertainty_map import read_map
 from autolabel.labels.agreement import WELL_PLACED, Pair, corners
 from autolabel.labels.detections import box_iou
@@ -64,8 +64,8 @@ class Evidence(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doub
     """Evidence of one published run's audits. `published`: ISO 8601 time in UTC, of the first publication.
 
     `target`, `max_uncertainty`, `stretch`: the policy's; `iou`: of the policy `key-frames`, whose audits are of the
-    frames between key frames; else 0. `base`: the recipe without an uncertainty map, if it has one. Evidence of
-    version 1 is read without its content.
+    frames between key frames; else 0. `base`: the recipe without an uncertainty map, if it has one. `task`: of tracks,
+    audits are of whole stretches that are certain. Evidence of version 1 is read without its content.
     """
 
     recipe: str
@@ -79,6 +79,7 @@ class Evidence(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doub
     version: int = 1
     iou: float = 0.0
     base: str | UnsetType = UNSET
+    task: Task = BOXES
 
     @property
     def base_recipe(self) -> str:
@@ -92,8 +93,8 @@ class Evidence(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doub
 
     def counts_under(self, policy: AuditedPolicy) -> bool:
         """Return whether it may prove classes under a policy: settings decide what is audited, and how."""
-        settings = (self.target, self.max_uncertainty, self.stretch)
-        return settings == (policy.target, policy.max_uncertainty, policy.stretch)
+        settings = (self.target, self.max_uncertainty, self.stretch, self.task)
+        return settings == (policy.target, policy.max_uncertainty, policy.stretch, policy.task)
 
 
 class Recipe(NamedTuple):

@@ -183,7 +183,7 @@ def acceptance_sentences(
     sentences = [str(record) for record in records.values()]
     if others := sum(not one.counts_under(policy) for one in evidence):
         what = counted(others, "run has", "runs have")
-        sentences.append(f"{what} audits under another target, max_doubt or segment, which do not count here")
+        sentences.append(f"{what} audits under another target, max_doubt, segment or task, which do not count here")
     if old:
         what = counted(old, "run has", "runs have")
         sentences.append(f"{what} audits from before they were kept by stretch, which do not count any more")

@@ -1,7 +1,7 @@
 """Write the review queues of a run: which frames reviewers get, and in which order.
 
 Under the policy `doubtful` the most uncertain frames come first. Audits are anywhere in between, so that reviewers
-cannot recognise them. Under `key-frames` the order is the drive's.
+cannot recognise them. Strips of tracks, and frames under `key-frames`, are in the drive's order.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import hashlib
 import tempfile
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from typing import IO, NamedTuple
 
 import msgspec
@@ -37,20 +38,33 @@ _SPOOL_BYTES = 64_000_000
 _READERS = 16
 
 
+class _Line(NamedTuple):
+    """A line for reviewers. `rank`: its place in the queue; `strip`: as in TriagedFrame."""
+
+    rank: tuple[float, float, int]
+    body: bytes
+    strip: str
+
+
 class _Place(NamedTuple):
-    """A line's rank in a queue, and its place on disk."""
+    """A line's rank and strip in a queue, and its place on disk."""
 
     rank: tuple[float, float, int]
     offset: int
     size: int
+    strip: str
 
 
 class TriagedFrame(NamedTuple):
-    """A frame with its kind. `rank`: its place in the queue, the least first; equal ones in the drive's order."""
+    """A frame with its kind. `rank`: its place in the queue, the least first; equal ones in the drive's order.
+
+    `strip`: the strip in which reviewers get it, if they get strips.
+    """
 
     kind: str
     rank: tuple[float, float]
     earlier: EarlierFrame
+    strip: str = ""
 
 
 class Triage(ABC):
@@ -72,52 +86,53 @@ class Triage(ABC):
 
         def lines() -> Iterator[bytes]:
             for shard in self._shards:
-                for kind, _, earlier in self._triage(shard):
+                for kind, _, earlier, _ in self._triage(shard):
                     self.counts[kind] += 1
                     self.earlier.take(kind, earlier)
                     yield msgspec.json.encode(kind) + b"\n"
 
         self._label_bucket.write_stream(self._run.folder.triage, lines(), "application/jsonl")
 
-    def write_queues(self, max_objects: int, seeds: Seeds) -> Iterator[JobManifest]:
-        """Write the manifests of the jobs, each of at most `max_objects` frames; a shard is never divided.
+    def write_queues(self, max_objects: int, seeds: Seeds, max_strips: int) -> Iterator[JobManifest]:
+        """Write the manifests of the jobs, each of at most `max_objects` frames and `max_strips` strips.
 
-        `seeds`: by frame; reviewers see these frames with their seed.
+        A shard is divided only if it has more strips. `seeds`: by frame; reviewers see these frames with their seed.
 
         Raises CountMismatch for a shard with more frames.
         """
         index = 0
         queue = _Queue()
         first = last = None
+
+        def write() -> Iterator[JobManifest]:
+            nonlocal index
+            for lines in queue.jobs(max_strips):
+                yield from write_manifests(self._run, index, lines, first or 0, last or 0, self._label_bucket)
+                index += 1
+            queue.close()
+
         for shard in self._shards:
             chosen = self._chosen(shard, seeds)
             if len(chosen) > max_objects:
                 raise CountMismatch(
                     f"shard {shard.index} has {len(chosen)} frames, a labelling job takes {max_objects}"
                 )
-            size = sum(len(body) for _, body in chosen)
-            if queue.places and (len(queue.places) + len(chosen) > max_objects or queue.size + size > MAX_QUEUE_BYTES):
-                yield from self._write(index, queue, first or 0, last or 0)
-                index, first, queue = index + 1, None, _Queue()
+            if queue.places and not queue.has_room(chosen, max_objects, max_strips):
+                yield from write()
+                first, queue = None, _Queue()
             first, last = shard.index if first is None else first, shard.index
-            for rank, body in chosen:
-                queue.add(rank, body)
-        if queue.places:
-            yield from self._write(index, queue, first or 0, last or 0)
-        queue.close()
+            for line in chosen:
+                queue.add(line)
+        yield from write()
 
-    def _write(self, index: int, queue: _Queue, first: int, last: int) -> Iterator[JobManifest]:
-        yield from write_manifests(self._run, index, queue.lines, first, last, self._label_bucket)
-        queue.close()
-
-    def _chosen(self, shard: LabelledShard, seeds: Seeds) -> list[tuple[tuple[float, float, int], bytes]]:
+    def _chosen(self, shard: LabelledShard, seeds: Seeds) -> list[_Line]:
         """Choose the lines of a shard that reviewers get, with their ranks."""
         triaged = list(self._triage(shard))
-        if all(kind in UNASKED for kind, _, _ in triaged):
+        if all(frame.kind in UNASKED for frame in triaged):
             return []
         bodies = self._label_bucket.lines(self._run.folder.shard(shard.index, shard.part("manifest")))
         chosen = []
-        for place, (body, (kind, rank, earlier)) in enumerate(zip(bodies, triaged, strict=True)):
+        for place, (body, (kind, rank, earlier, strip)) in enumerate(zip(bodies, triaged, strict=True)):
             if kind not in UNASKED:
                 shown = without_prelabel(body) if kind == BLIND_AUDIT else body
                 if kind == AGAIN and earlier.asked:
@@ -126,8 +141,16 @@ class Triage(ABC):
                     shown = sow_body(body, seed)
                     # In its place by the uncertainty that reviewers see: out of order, it would stand out.
                     rank = (-seed.shown_level, -seed.shown_own)
-                chosen.append(((*rank, shard.before + place), shown + b"\n"))
+                if strip:
+                    line = read_line(shown)
+                    line.strip = strip
+                    shown = msgspec.json.encode(line)
+                chosen.append(_Line((*rank, shard.before + place), shown + b"\n", strip))
         return chosen
+
+    def _uncertainties(self, shard: LabelledShard) -> Iterator[FrameUncertainty]:
+        lines = self._label_bucket.lines(self._run.folder.shard(shard.index, shard.part("doubts")))
+        return map(msgspec.json.Decoder(FrameUncertainty).decode, lines)
 
 
 class UncertaintyTriage(Triage):
@@ -182,10 +205,6 @@ class UncertaintyTriage(Triage):
     def _stretch(self, shard: LabelledShard, place: int) -> AuditStretch:
         return stretch_of(self._policy, shard.camera, shard.before + place)
 
-    def _uncertainties(self, shard: LabelledShard) -> Iterator[FrameUncertainty]:
-        lines = self._label_bucket.lines(self._run.folder.shard(shard.index, shard.part("doubts")))
-        return map(msgspec.json.Decoder(FrameUncertainty).decode, lines)
-
 
 class _Queue:
     """Lines that are sorted once all are there."""
@@ -194,15 +213,32 @@ class _Queue:
         # Closed by `close`: a queue outlives the shard that begins it.
         self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 (closed by close)
         self.places: list[_Place] = []
-        self.size = 0
+        self._strips = set[str]()
+        self._size = 0
 
-    def add(self, rank: tuple[float, float, int], body: bytes) -> None:
-        self.places.append(_Place(rank, self.size, len(body)))
-        self._spool.write(body)
-        self.size += len(body)
+    def has_room(self, more: Sequence[_Line], max_objects: int, max_strips: int) -> bool:
+        return (
+            len(self.places) + len(more) <= max_objects
+            and self._size + sum(len(line.body) for line in more) <= MAX_QUEUE_BYTES
+            and len(self._strips.union(line.strip for line in more)) <= max_strips
+        )
 
-    def lines(self) -> Iterator[bytes]:
-        for place in sorted(self.places):
+    def add(self, line: _Line) -> None:
+        self.places.append(_Place(line.rank, self._size, len(line.body), line.strip))
+        self._strips.add(line.strip)
+        self._spool.write(line.body)
+        self._size += len(line.body)
+
+    def jobs(self, max_strips: int) -> Iterator[Callable[[], Iterator[bytes]]]:
+        """Yield what opens the lines of a job, in their order, for each `max_strips` strips."""
+        ordered = sorted(self.places)
+        strips = list(dict.fromkeys(place.strip for place in ordered))
+        for start in range(0, len(strips), max_strips):
+            some = frozenset(strips[start : start + max_strips])
+            yield partial(self._lines, [place for place in ordered if place.strip in some])
+
+    def _lines(self, places: Iterable[_Place]) -> Iterator[bytes]:
+        for place in places:
             self._spool.seek(place.offset)
             yield self._spool.read(place.size)
 

@@ -150,7 +150,7 @@ def write_sequences(manifest: str, strip_frames: int, classes: Sequence[str], la
 
 
 def cut_strips(lines: Iterable[ManifestLine], strip_frames: int) -> Iterator[list[ManifestLine]]:
-    """Cut a job's frames into strips of one prefix.
+    """Cut a job's frames into strips of one prefix, and of one name where the lines name their strips.
 
     `strip_frames`: the most in a strip. Raises CountMismatch for frames that are not in the order of their names.
     """
@@ -158,6 +158,7 @@ def cut_strips(lines: Iterable[ManifestLine], strip_frames: int) -> Iterator[lis
     for line in lines:
         prefix, _, name = shown_object(line).rpartition("/")
         same = bool(strip) and shown_object(strip[0]).rpartition("/")[0] == prefix
+        same = same and strip[0].strip == line.strip
         if same and name.encode() <= before.encode():
             raise CountMismatch(f"{line.source_ref} comes after {before}, and the worker's page sorts frames by name")
         if strip and (not same or len(strip) == strip_frames):

@@ -1,0 +1,50 @@
+"""Gives the tracks of blind strips the ids of the models' tracks, so that an object keeps its id through a strip.
+
+A reviewer of a blind strip sees no tracks, so their objects have ids of their own. Frames before and after have those
+of the models' tracks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from msgspec import UNSET
+
+from autolabel.contracts.verification import BLIND_AUDIT
+from autolabel.labels.agreement import pair_boxes
+from autolabel.labels.manifest import ManifestLine
+
+
+def adopt_track_ids(lines: Iterable[ManifestLine], before: Mapping[str, str]) -> dict[str, str]:
+    """Rename the tracks of the blind audits among the lines of a shard, in `tracks`; return the names by own ids.
+
+    An object gets the id of the track with which it shares the most boxes. Each id is given once, to the object with
+    the most boxes; an object without such a track keeps its own. `before`: the names in the shard before, which go on
+    in this one, because a strip can cross the border.
+    """
+    blind = [
+        line
+        for line in lines
+        if line.origin.triage == BLIND_AUDIT and line.verified_by_person and line.prelabel_tracks is not UNSET
+    ]
+    shared = Counter[tuple[str, str]]()
+    for line in blind:
+        ids = {id(box): track for box, track in zip(line.prelabel_boxes, _ids(line), strict=True)}
+        for shown, drawn, _ in pair_boxes(line.prelabel_boxes, line.verified_boxes):
+            if shown and drawn and (track := ids[id(shown)]):
+                shared[drawn.track, track] += 1
+    drawn_here = {box.track for line in blind for box in line.verified_boxes}
+    names = {own: track for own, track in before.items() if own in drawn_here}
+    taken = set(names.values())
+    for (own, track), _ in shared.most_common():
+        if own and own not in names and track not in taken:
+            names[own] = track
+            taken.add(track)
+    for line in blind:
+        line.tracks = tuple(names.get(track, track) for track in line.tracks or ())
+    return names
+
+
+def _ids(line: ManifestLine) -> tuple[str, ...]:
+    return line.prelabel_tracks.ids if line.prelabel_tracks is not UNSET else ()
