@@ -26,7 +26,7 @@ from autolabel.aws import (
 from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import VerificationRefused
 from autolabel.contracts.ports import WaitingJob
-from autolabel.contracts.verification import reviewers_of
+from autolabel.contracts.verification import is_redrawn, reviewers_of
 from autolabel.datasets import take_over_earlier_runs
 from autolabel.labels import current_taxonomy
 from autolabel.verification import (
@@ -254,7 +254,11 @@ class Verification:
 
     def settle(self, asked: JobRound) -> msgspec.Struct:
         settled = settle_round(
-            asked, self._output(asked), label_bucket=self._label_bucket, names=frozenset(self._run.labels)
+            asked,
+            self._output(asked),
+            label_bucket=self._label_bucket,
+            names=frozenset(self._run.labels),
+            is_redrawn=partial(is_redrawn, self._run.document.verification),
         )
         logger.info("settled", extra={"settled": answer(settled)})
         return settled

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import quote_plus
 
 import msgspec
 
 from autolabel.contracts.drive import Run, execution_name
-from autolabel.contracts.verification import REVIEW_CHANGED, SEGMENTS, ReviewChoice
+from autolabel.contracts.verification import REVIEW_CHANGED, SEGMENTS, ReviewChoice, is_redrawn
 from autolabel.datasets.assembly import Assembly, assemble_run
 from autolabel.datasets.earlier_runs import TakeOver, take_over_earlier_runs
 from autolabel.datasets.publication import Publication, publish_run
@@ -288,7 +289,15 @@ class Pipeline:
             lines = [self.segmented(line, name) if job.task == SEGMENTS else verified(line) for line in given]
             left = (ahead.pop(0) if ahead else list)([msgspec.json.encode(line) for line in lines])
             one = JobRound(name, job.back_end, len(rounds) + 1, manifest, frames, "", job.task)
-            rounds.append(settle_round(one, left, label_bucket=self.labels, names=frozenset(self.run.labels)))
+            rounds.append(
+                settle_round(
+                    one,
+                    left,
+                    label_bucket=self.labels,
+                    names=frozenset(self.run.labels),
+                    is_redrawn=partial(is_redrawn, self.run.document.verification),
+                )
+            )
             if (following := rounds[-1].again) is None:
                 return FinishedJob(job.name, "Completed", job.frames, job.first, job.last, tuple(rounds))
             name, manifest, frames = f"{name}-again", following.manifest, following.frames

@@ -15,6 +15,7 @@ from autolabel.datasets.assembly import Assembly
 from autolabel.reporting.summary import Summary
 from autolabel.triage.acceptance import read_limits
 from autolabel.triage.audits import Count, Evidence, evidence_key
+from autolabel.triage.redrawn import RedrawnBoxes
 from tests.fakes.answers import answer
 from tests.fakes.evidence import evidence_of
 from tests.fakes.images import png
@@ -134,6 +135,71 @@ def test_a_blind_frame_is_evidence_of_the_interpolation(pipeline: Pipeline, top:
     for stretch in evidence.stretches:
         assert stretch.classes["car"].precision == Count(1, wrong)
     assert any(said.startswith("car: interpolation between key frames") for said in summary(pipeline).acceptance)
+
+
+@pytest.mark.parametrize(
+    ("workers", "lower", "agreed"),
+    [(("one", "two"), 0, 1), (("one", "two"), 100, 0), (("one", "one"), 0, None), (("", ""), 0, 1)],
+    ids=["another person", "who differs", "the same person", "nobody is named"],
+)
+def test_a_second_person_labels_key_frames_blind_and_the_first_label_stays(
+    pipeline: Pipeline, workers: tuple[str, str], lower: int, agreed: int | None
+) -> None:
+    assembly = assembled(pipeline, redraw=1)
+    first: list[dict[str, Any]] = []
+    second: list[dict[str, Any]] = []
+
+    def begin(lines: list[bytes]) -> list[bytes]:
+        first.extend({**json.loads(line), "review": {"worker": workers[0]}} for line in drawn(lines))
+        return list(map(msgspec.json.encode, first))
+
+    def draw_again(lines: list[bytes]) -> list[bytes]:
+        second.extend(map(json.loads, lines))
+        left = {line["source-ref"]: json.loads(json.dumps(line)) for line in first}
+        for line in second:
+            drawn_again = left[line["source-ref"]]["verified"]
+            drawn_again["annotations"][0]["top"] += lower
+            line["verified"], line["review"] = drawn_again, {"worker": workers[1]}
+            line["verified-metadata"] = left[line["source-ref"]]["verified-metadata"]
+        return list(map(msgspec.json.encode, second))
+
+    jobs = pipeline.verify(assembly, begin, draw_again)
+    found = kinds(pipeline)
+    assert [number(line) for line in second] == [at for at, kind in enumerate(found) if kind == KEY_FRAME]
+    assert not any(line["prelabel"]["annotations"] or "doubt" in line for line in second)
+    pipeline.publish(jobs)
+    lines = dataset(pipeline)
+    for line in first:
+        assert lines[number(line)]["verified"]["annotations"] == line["verified"]["annotations"]
+        assert lines[number(line)]["provenance"]["job"] == jobs[0].job
+    evidence = msgspec.json.decode(pipeline.labels.objects[pipeline.run.folder.audit], type=Evidence)
+    boxes = found.count(KEY_FRAME)
+    assert evidence.redrawn == ({} if agreed is None else {"car": RedrawnBoxes(boxes, boxes, boxes * agreed)})
+    cannot = any(said.startswith("car: a second person agrees on 0.0%") for said in summary(pipeline).acceptance)
+    assert cannot == (agreed == 0)
+    # A later run keeps the first label, too.
+    pipeline.relabel(shard_frames=SHARD)
+    pipeline.publish(pipeline.verify(pipeline.assemble(), drawn))
+    for line, before, kind in zip(dataset(pipeline), lines, found, strict=True):
+        assert kind != KEY_FRAME or line["verified"] == before["verified"]
+
+
+def test_no_second_person_is_asked_for_a_frame_that_goes_to_the_second_round_anyway(pipeline: Pipeline) -> None:
+    assembly = assembled(pipeline, redraw=1)
+
+    def unsure(lines: list[bytes]) -> list[bytes]:
+        return [msgspec.json.encode({**json.loads(line), "review": {"unsure": True}}) for line in drawn(lines)]
+
+    again: list[dict[str, Any]] = []
+
+    def second(lines: list[bytes]) -> list[bytes]:
+        again.extend(map(json.loads, lines))
+        return drawn(lines)
+
+    pipeline.publish(pipeline.verify(assembly, unsure, second))
+    assert all(line["prelabel"]["annotations"] for line in again)
+    evidence = msgspec.json.decode(pipeline.labels.objects[pipeline.run.folder.audit], type=Evidence)
+    assert evidence.redrawn == {}
 
 
 def test_evidence_belongs_to_the_limits_of_the_policy(pipeline: Pipeline) -> None:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from autolabel.contracts.verification import VerifyKeyFrames
+from autolabel.labels.agreement import pair_boxes
+from autolabel.labels.manifest import LabelledBox
 from autolabel.triage.audits import Evidence
 from autolabel.triage.interpolation import MAX_TIGHTENED, InterpolationRecords, at_limits
+from autolabel.triage.redrawn import RedrawnBoxes, RedrawnTally
 from tests.fakes.evidence import ENOUGH, evidence_of
 
 POLICY = VerifyKeyFrames()
@@ -51,6 +59,44 @@ def test_key_frames_are_tightened_a_few_times_only() -> None:
         limits = InterpolationRecords(evidence, POLICY).limits()
     assert limits == {"car": 0.975}
     assert "at an IoU of 0.975 does not hold" in car(*evidence)
+
+
+@pytest.mark.parametrize(
+    ("agreed", "target", "cannot"),
+    [(97, 0.95, False), (96, 0.95, True), (94, 0.9, False), (93, 0.9, True)],
+)
+def test_a_target_that_two_persons_miss_cannot_be_proven(agreed: int, target: float, cannot: bool) -> None:
+    policy = msgspec.structs.replace(POLICY, target=target)
+    redrawn = msgspec.structs.replace(
+        run_with(1), redrawn={"car": RedrawnBoxes(50, 60, 60), "van": RedrawnBoxes(1, 1, 0)}
+    )
+    more = msgspec.structs.replace(run_with(2, 1), redrawn={"car": RedrawnBoxes(50, 40, agreed - 60)})
+    (said,) = (
+        one for one in InterpolationRecords([redrawn, more], policy).sentences() if "redrawn" in one and "car" in one
+    )
+    assert f"agrees on {agreed}.0% of 100 redrawn key boxes in 100 frames (95 % interval " in said
+    assert said.endswith(f"a target of {target:g} cannot be proven") == cannot
+
+
+def test_more_key_frames_are_asked_for_only_where_persons_could_agree_with_them() -> None:
+    wrong = run_with(1, wrong=40)
+    for agreed, limits in ((0, {}), (80, {}), (92, {"car": 0.9}), (100, {"car": 0.9})):
+        redrawn = msgspec.structs.replace(wrong, redrawn={"car": RedrawnBoxes(100, 100, agreed)})
+        assert InterpolationRecords([redrawn], POLICY).limits() == limits
+
+
+@given(st.lists(st.tuples(st.sampled_from(["car", "van"]), st.sampled_from(["", "car", "van"]), st.integers(0, 8))))
+def test_a_redrawn_box_agrees_if_class_and_place_do(drawn: list[tuple[str, str, int]]) -> None:
+    first = [LabelledBox(name, 100 * at, 0, 10, 10, 0) for at, (name, _, _) in enumerate(drawn)]
+    second = [LabelledBox(name, 100 * at + dx, 0, 10, 10, 0) for at, (_, name, dx) in enumerate(drawn) if name]
+    tally = RedrawnTally()
+    tally.take(pair_boxes(first, second))
+    for name in ("car", "van"):
+        of = [(other, dx) for one, other, dx in drawn if one == name]
+        # Boxes of 10 pixels have an IoU of 0.7 or more up to a shift of one pixel.
+        agreed = sum(other == name and dx <= 1 for other, dx in of)
+        expected = RedrawnBoxes(1, len(of), agreed) if of else None
+        assert tally.classes.get(name) == expected
 
 
 def test_what_no_model_found_tightens_nothing() -> None:

@@ -100,7 +100,8 @@ class VerifyKeyFrames(
 
     `iou`: what the models' boxes must reach with straight lines between their key frames. `gap`: the most seconds
     between two key frames. `target`: the precision and recall that must be proven before a class counts as held.
-    `back_end`: as above. `task`: boxes only.
+    `redraw`: the share of the key frames that a second person labels blind; `is_redrawn` draws them. `back_end`: as
+    above. `task`: boxes only.
     """
 
     # One blind frame makes an audit stretch, and no uncertainty decides about it.
@@ -115,6 +116,7 @@ class VerifyKeyFrames(
     iou: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] = 0.8
     gap: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0
     target: Annotated[float, msgspec.Meta(ge=0.5, le=0.999)] = 0.95
+    redraw: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.02
     back_end: BackEnd | None = None
     task: Task = BOXES
 
@@ -130,10 +132,19 @@ def reviewers_of(policy: Policy, frame: str) -> int:
     """
     if policy.reviewers_share == 1:
         return policy.reviewers
-    lot = int.from_bytes(hashlib.sha256(f"reviewers of {frame}".encode()).digest()[:8]) / 2**64
-    return policy.reviewers if lot < policy.reviewers_share else 1
+    return policy.reviewers if _lot(f"reviewers of {frame}") < policy.reviewers_share else 1
+
+
+def is_redrawn(policy: Policy, frame: str) -> bool:
+    """Return whether a key frame is drawn to be labelled by a second person; `frame`: its S3 URI."""
+    return isinstance(policy, VerifyKeyFrames) and _lot(f"redraws of {frame}") < policy.redraw
 
 
 def seeded_share(policy: Policy) -> float:
     """Return the share of boxes, or of the objects of strips, that get a seeded error; 0 without vigilance."""
     return MOST_SEEDED if policy.vigilance is True else float(policy.vigilance)
+
+
+def _lot(of: str) -> float:
+    """Draw a number from 0 to below 1 that a repeated call draws again."""
+    return int.from_bytes(hashlib.sha256(of.encode()).digest()[:8]) / 2**64

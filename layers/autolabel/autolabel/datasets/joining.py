@@ -44,7 +44,8 @@ class JoinedFrame(NamedTuple):
     """A future line of the dataset, with the frame's uncertainty and, if it is searched, its line of detections.jsonl.
 
     `position`: among the camera's frames, from 0. `expected`: of a blind audit between key frames, the boxes to which
-    these lead; None for other frames. `seed`: what a reviewer made of the frame's seed, if it had one.
+    these lead; None for other frames. `seed`: what a reviewer made of the frame's seed, if it had one. `redrawn`: what
+    a second person drew blind in a key frame, if one did.
     """
 
     line: ManifestLine
@@ -53,6 +54,7 @@ class JoinedFrame(NamedTuple):
     position: int
     expected: list[LabelledBox] | None = None
     seed: SeedVerdict | None = None
+    redrawn: list[LabelledBox] | None = None
 
 
 class _ShardLines(NamedTuple):
@@ -130,7 +132,8 @@ class Join:
             if linked is not UNSET:
                 line.tracks, line.origins = carry_tracks(line, linked)
             seed = self._verified.seed(line.source_ref) if self._verified else None
-            yield JoinedFrame(line, uncertainty, next(candidates, b""), position, seed=seed)
+            redrawn = self._verified.redrawn(line.source_ref) if self._verified else None
+            yield JoinedFrame(line, uncertainty, next(candidates, b""), position, seed=seed, redrawn=redrawn)
 
     def _interpolate(self, shard: Iterator[JoinedFrame]) -> Iterator[JoinedFrame]:
         frames = list(shard)

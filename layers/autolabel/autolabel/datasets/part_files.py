@@ -18,6 +18,7 @@ from autolabel.labels.agreement import Pair, pair_boxes
 from autolabel.reporting.findings import FrameJudge, JudgedFrame
 from autolabel.reporting.vigilance import SeedTally
 from autolabel.triage.hindsight import Reviewed
+from autolabel.triage.redrawn import RedrawnTally
 from autolabel.triage.review_log import review_frame
 
 _JSON_LINES = "application/jsonl"
@@ -27,7 +28,7 @@ class PartResult(msgspec.Struct, frozen=True):
     """The content of a part's result.json: the counts of its dataset lines, and those of its job's frames.
 
     `dataset_bytes`, `review_bytes`: of its lines of the dataset and of the review log. `seeds`: what reviewers made of
-    the seeds of its frames.
+    the seeds of its frames. `redrawn`: its key boxes that a second person labelled blind.
     """
 
     part: Part
@@ -36,6 +37,7 @@ class PartResult(msgspec.Struct, frozen=True):
     dataset_bytes: int
     review_bytes: int
     seeds: SeedTally = msgspec.field(default_factory=SeedTally)
+    redrawn: RedrawnTally = msgspec.field(default_factory=RedrawnTally)
 
 
 class PartFrame(NamedTuple):
@@ -66,7 +68,7 @@ def write_part(run: Run, part: Part, label_bucket: Bucket) -> PartResult:
     Raises CountMismatch when a frame is missing.
     """
     join, judge, counts = Join(run, part, label_bucket), FrameJudge(run.labels), DatasetCounts()
-    judged, reviews, dataset_bytes, seeds = list[bytes](), list[bytes](), 0, SeedTally()
+    judged, reviews, dataset_bytes, seeds, redrawn = list[bytes](), list[bytes](), 0, SeedTally(), RedrawnTally()
     cuboids = read_cuboids(run, part, label_bucket) if run.document.cuboids else iter(())
     key_frames = isinstance(run.document.verification, VerifyKeyFrames)
 
@@ -79,6 +81,8 @@ def write_part(run: Run, part: Part, label_bucket: Bucket) -> PartResult:
             counts.take(line)
             if frame.seed:
                 seeds.take(frame.seed)
+            if frame.redrawn is not None:
+                redrawn.take(pair_boxes(line.verified_boxes, frame.redrawn))
             reviewed, pairs = review_frame(line, frame.uncertainty, frame.position)
             if key_frames and pairs is not None:
                 # What is audited is the interpolation.
@@ -100,7 +104,7 @@ def write_part(run: Run, part: Part, label_bucket: Bucket) -> PartResult:
     label_bucket.write_stream(folder.part(part.id, "dataset.jsonl"), lines(), _JSON_LINES)
     label_bucket.write_stream(folder.part(part.id, "reviewed.jsonl"), reviews, _JSON_LINES)
     label_bucket.write_stream(folder.part(part.id, "judged.jsonl"), judged, _JSON_LINES)
-    result = PartResult(part, counts, join.tally, dataset_bytes, sum(map(len, reviews)), seeds)
+    result = PartResult(part, counts, join.tally, dataset_bytes, sum(map(len, reviews)), seeds, redrawn)
     label_bucket.write(folder.part(part.id, "result.json"), msgspec.json.encode(result))
     return result
 

@@ -26,6 +26,7 @@ from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.audit_trail import AuditTrail
 from autolabel.triage.audits import read_recipe
 from autolabel.triage.corrections import RunCorrections, write_corrections
+from autolabel.triage.redrawn import RedrawnTally
 from autolabel.triage.review_log import AcceptanceStatus, write_evidence
 
 
@@ -113,10 +114,12 @@ def publish_run(
     written = map_in_order(lambda part: read_result(run, part, label_bucket), parts, READERS)
     results = [one or write_part(run, part, label_bucket) for part, one in zip(parts, written, strict=True)]
     counts, seeds, gallery, findings = DatasetCounts(), SeedTally(), Gallery(frames), Findings(frames)
+    redrawn = RedrawnTally()
     audits = AuditTrail(run.document.verification)
     for result in results:
         counts.add(result.counts)
         seeds.add(result.seeds)
+        redrawn.add(result.redrawn.classes)
     verification = [(job, _tally(job, results)) for job in join_jobs(jobs)]
     read = 0
     for part in parts:
@@ -129,7 +132,7 @@ def publish_run(
     if read != frames:
         raise CountMismatch(f"the parts of {run.drive} {run.run} have {read:,} of {counted(frames, 'frame')}")
     _join_files(run, results, label_bucket)
-    status = write_evidence(run, audits, label_bucket, now)
+    status = write_evidence(run, audits, redrawn, label_bucket, now)
     corrections = RunCorrections(run.drive, run.run, findings.corrections())
     write_corrections(label_bucket, read_recipe(run, label_bucket).base, corrections)
     summary = _published(assembled, run, label_bucket, counts, verification, findings, status)

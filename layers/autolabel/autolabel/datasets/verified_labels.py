@@ -11,7 +11,7 @@ from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import SEGMENTS, Task
 from autolabel.contracts.wording import counted
 from autolabel.labelling.earlier_labels import EarlierFrame, keep_label
-from autolabel.labels.manifest import LabelledBy, ManifestLine, Unsure
+from autolabel.labels.manifest import LabelledBox, LabelledBy, ManifestLine, Unsure
 from autolabel.labels.reviews import MAX_COMMENT, Review
 from autolabel.reporting.reviewer_agreement import ReviewerTally
 from autolabel.reporting.summary import JobOutcome
@@ -53,7 +53,8 @@ class LatestResults:
     """The results of a job's rounds by frame. If a frame was in two rounds, the later counts, unless it left no label.
 
     `unsure`: the reviews of persons who were unsure of a frame before. `consensus`: how far several reviewers of a
-    frame agree. `seeds`: what reviewers made of frames' seeds.
+    frame agree. `seeds`: what reviewers made of frames' seeds. `redrawn`: what a second person drew blind in a frame
+    whose first label stays.
     """
 
     def __init__(self) -> None:
@@ -61,11 +62,15 @@ class LatestResults:
         self.unsure: dict[str, Review] = {}
         self.consensus: dict[str, Consensus] = {}
         self.seeds: dict[str, SeedVerdict] = {}
+        self.redrawn: dict[str, Result] = {}
 
     def take(self, results: Iterable[Result]) -> None:
         """Take the results of a round, or of an attempt, in their order."""
         for result in results:
             source, before = result.source_ref, self.by_frame.get(result.source_ref)
+            if before is not None and before.redrawn:
+                self.redrawn[source] = result
+                continue
             if before is not None and before.unsure and isinstance(before.review, Review) and not before.by_script:
                 self.unsure[source] = before.review
             if result.consensus and not result.by_script:
@@ -115,6 +120,15 @@ class VerifiedLabels:
     def seed(self, source: str) -> SeedVerdict | None:
         """Return what a reviewer made of the seed of a frame, if it had one."""
         return self._results.seeds.get(source)
+
+    def redrawn(self, source: str) -> list[LabelledBox] | None:
+        """Return what another person drew blind in a frame; None if no other person did."""
+        first, second = self._results.by_frame.get(source), self._results.redrawn.get(source)
+        if first is None or second is None or second.failure or second.by_script:
+            return None
+        if first.worker and first.worker == second.worker:
+            return None
+        return second.boxes
 
     def join(self, line: ManifestLine, earlier: EarlierFrame, *, blind: bool) -> None:
         """Put a frame's label into its line, or the reason why it has none.

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from autolabel.triage.audits import Evidence, count_old_evidence, read_evidence
     from autolabel.triage.hindsight import Hindsight, Outcome, Reviewed, best_setting
     from autolabel.triage.interpolation import InterpolationRecords
+    from autolabel.triage.intervals import share_interval
     from autolabel.triage.proof import Certificate, acceptance_sentences, class_records
     from autolabel.triage.uncertainty_fit import (
         Fit,
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
         as_map,
         fit_steps,
         reviewed_level,
-        share_interval,
     )
 else:
     from autolabel.lazy_faces import lazy_face
@@ -48,8 +48,8 @@ else:
                 "as_map",
                 "fit_steps",
                 "reviewed_level",
-                "share_interval",
             ),
+            "intervals": ("share_interval",),
         },
     )
 

@@ -28,6 +28,7 @@ from autolabel.labels.tracker import Tracker
 from autolabel.sequences.linked_shards import read_link_version
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.policy import ANY_CLASS
+from autolabel.triage.redrawn import RedrawnBoxes
 
 PRECISION = "precision"
 RECALL = "recall"
@@ -65,7 +66,8 @@ class Evidence(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doub
 
     `target`, `max_uncertainty`, `stretch`: the policy's; `iou`: of the policy `key-frames`, whose audits are of the
     frames between key frames; else 0. `base`: the recipe without an uncertainty map, if it has one. `task`: of tracks,
-    audits are of whole stretches that are certain. Evidence of version 1 is read without its content.
+    audits are of whole stretches that are certain. `redrawn`: under `key-frames`, key boxes that a second person
+    labelled blind, by class. Evidence of version 1 is read without its content.
     """
 
     recipe: str
@@ -80,6 +82,7 @@ class Evidence(msgspec.Struct, frozen=True, rename={"max_uncertainty": "max_doub
     iou: float = 0.0
     base: str | UnsetType = UNSET
     task: Task = BOXES
+    redrawn: dict[str, RedrawnBoxes] = {}
 
     @property
     def base_recipe(self) -> str:

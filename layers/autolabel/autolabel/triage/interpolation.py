@@ -3,6 +3,7 @@
 A class holds when it is proven by the rule of acceptance. It does not hold when bets on the opposite are won. Then its
 key frames are chosen for half the error that was allowed before, and the proof begins anew with the frames between
 these. A class that is not proven yet keeps the policy's key frames, because an early doubt must not cost every frame.
+So does a class on which two persons agree less than the target, because more key frames would not help it.
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from autolabel.contracts.verification import VerifyKeyFrames
+from autolabel.contracts.wording import counted
 from autolabel.triage.audits import ClassErrors, Evidence
 from autolabel.triage.capital import FallDetector
 from autolabel.triage.policy import ANY_CLASS
 from autolabel.triage.proof import ClassRecord, ordered_stretches
+from autolabel.triage.redrawn import RedrawnBoxes, RedrawnTally
 
 # From a limit of 0.8, these lead to 0.975, which a moving object reaches in neighbouring frames only.
 MAX_TIGHTENED = 3
+# Which share of the errors that a target allows persons may make, for a proof within some hundred stretches: for 0.95,
+# two persons must agree on 0.97 of the boxes (docs/ml-engineers/verifying-less.md has the figures).
+_PROVABLE = 0.6
 
 
 def at_limits(evidence: Evidence, limits: Mapping[str, float]) -> Evidence:
@@ -46,6 +52,10 @@ class InterpolationRecords:
             ious.append(round((1 + ious[-1]) / 2, 6))
         self._ious = ious
         self._records: dict[str, list[_Record]] = {}
+        self._redrawn = RedrawnTally()
+        evidence = list(evidence)
+        for one in evidence:
+            self._redrawn.add(one.redrawn)
         for run, stretch in ordered_stretches(evidence, policy):
             for name, errors in stretch.classes.items():
                 self._take(run, name, errors)
@@ -56,9 +66,10 @@ class InterpolationRecords:
 
     def sentences(self) -> tuple[str, ...]:
         """Say of each class whether interpolation holds, does not, or is not proven yet."""
-        if not self._records:
-            return ("interpolation is not proven yet: no person has labelled a frame between key frames blind",)
-        return tuple(self._say(name, records) for name, records in sorted(self._records.items()))
+        said = [self._say(name, records) for name, records in sorted(self._records.items())] or [
+            "interpolation is not proven yet: no person has labelled a frame between key frames blind"
+        ]
+        return (*said, *(self._say_agreement(name, of) for name, of in sorted(self._redrawn.classes.items())))
 
     def _take(self, run: str, name: str, errors: ClassErrors) -> None:
         for attempt, iou in enumerate(self._ious[1:], start=1):
@@ -75,8 +86,22 @@ class InterpolationRecords:
     def _limit(self, name: str) -> float:
         """Return the first IoU at which a class is not contradicted, or the last one."""
         records = self._records[name]
+        if (of := self._redrawn.classes.get(name)) and of.interval[1] < self._policy.target:
+            return self._policy.iou
         fallen = next((rung for rung, record in enumerate(records) if not record.contradicted), len(records))
         return self._ious[min(fallen, MAX_TIGHTENED)]
+
+    def _say_agreement(self, name: str, of: RedrawnBoxes) -> str:
+        low, high = of.interval
+        needed = round(1 - _PROVABLE * (1 - self._policy.target), 4)
+        boxes = counted(of.boxes, "redrawn key box", "redrawn key boxes")
+        said = (
+            f"{name}: a second person agrees on {of.share:.1%} of {boxes} in {counted(of.frames, 'frame')} "
+            f"(95 % interval {low:.1%} to {high:.1%})"
+        )
+        if of.share >= needed:
+            return said
+        return f"{said}; below {needed:.4g}, a target of {self._policy.target:g} cannot be proven"
 
     def _say(self, name: str, records: list[_Record]) -> str:
         limit = self._limit(name)

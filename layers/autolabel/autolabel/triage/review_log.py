@@ -21,6 +21,7 @@ from autolabel.triage.audits import count_old_evidence, evidence_key, read_evide
 from autolabel.triage.hindsight import Reviewed
 from autolabel.triage.interpolation import InterpolationRecords, at_limits
 from autolabel.triage.proof import acceptance_sentences, accepted_classes, class_records
+from autolabel.triage.redrawn import RedrawnTally
 
 
 class AcceptanceStatus(msgspec.Struct, frozen=True):
@@ -58,8 +59,13 @@ def review_frame(
     return reviewed, pairs
 
 
-def write_evidence(run: Run, audits: AuditTrail, label_bucket: Bucket, now: float) -> AcceptanceStatus:
-    """Write the evidence of a run's audits; return the acceptance status. `now`: seconds since the epoch."""
+def write_evidence(
+    run: Run, audits: AuditTrail, redrawn: RedrawnTally, label_bucket: Bucket, now: float
+) -> AcceptanceStatus:
+    """Write the evidence of a run's audits; return the acceptance status. `now`: seconds since the epoch.
+
+    `redrawn`: the key boxes that a second person labelled blind.
+    """
     published = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
     evidence = audits.evidence(run, published, read_recipe(run, label_bucket))
     policy = run.document.verification
@@ -68,6 +74,7 @@ def write_evidence(run: Run, audits: AuditTrail, label_bucket: Bucket, now: floa
         return AcceptanceStatus((), ())
     if isinstance(policy, VerifyKeyFrames):
         evidence = at_limits(evidence, read_limits(run, label_bucket))
+        evidence = msgspec.structs.replace(evidence, redrawn=redrawn.classes)
     # Written before the others' evidence is read: if two runs are published at once, at least one sees the other. Only
     # once, since a repeated publication is later, and would move the run's stretches in the sequence.
     key = evidence_key(evidence.recipe, run.drive, run.run)

@@ -7,7 +7,6 @@ count, and the shares tend to be too low.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ from autolabel.contracts.wording import counted
 from autolabel.labelling.uncertainty import frame_level
 from autolabel.labelling.uncertainty_map import UncertaintyMap
 from autolabel.triage.hindsight import Reviewed
+from autolabel.triage.intervals import share_interval
 
 # Frames of a stretch show the same objects, so what counts is the number of stretches: for a map, and for blind audits
 # to be taken instead of shown frames.
@@ -26,8 +26,6 @@ LEAST_BLIND_STRETCHES = 40
 # Each bin has this number of stretches' frames or more, and a map at most this number of bins.
 _STRETCHES_IN_BIN = 10
 _MOST_BINS = 20
-# The share of the times that the interval of a step holds the true share is 95 %.
-_Z = 1.96
 
 
 class ReviewedLevel(NamedTuple):
@@ -175,14 +173,6 @@ def _step(block: _Block) -> Step:
         round(low, 4),
         round(high, 4),
     )
-
-
-def share_interval(share: float, count: int) -> tuple[float, float]:
-    """Compute the interval of a share of `count` things at 95 % (Wilson, JASA 22, 1927)."""
-    middle = share + _Z**2 / (2 * count)
-    half = _Z * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    whole = 1 + _Z**2 / count
-    return max(0.0, (middle - half) / whole), min(1.0, (middle + half) / whole)
 
 
 def as_map(fit: Fit, recipe: str, revision: str) -> UncertaintyMap:

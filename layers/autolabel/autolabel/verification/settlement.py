@@ -2,6 +2,7 @@
 
 Settling accepts a back-end's lines only for frames that the job was given, and one line for each frame. A frame
 without a label, or one that a reviewer marked unsure, goes to a second round. The result of the second round is final.
+So does a share of the key frames, without boxes: their first label stays, and the second one is compared with it.
 
 Here, and nowhere else, seeds leave the labels of a first round: a result has the boxes as if there had been none. A
 frame whose seed was missed goes to the second round too.
@@ -43,6 +44,7 @@ from autolabel.labels.manifest import (
 from autolabel.labels.reviews import MAX_COMMENT, Review
 from autolabel.streams.json_depth import is_deep
 from autolabel.streams.ordered_map import map_in_order
+from autolabel.triage.queueing import without_prelabel
 from autolabel.triage.seed_verdicts import judge_label
 from autolabel.triage.seeds import SeedVerdict, unsow, unsown
 from autolabel.triage.sowing import Seeds, read_seeds
@@ -107,7 +109,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_re
 
     `failure`: why there is no label: the back-end's own reason, or the rule that its label breaks. `consensus`: how far
     several reviewers agree, if several were asked. `seed`: what the reviewer made of the frame's seed, which is in the
-    label no more.
+    label no more. `redrawn`: a second person labels the frame blind in the next round, and this label stays.
     """
 
     source_ref: str
@@ -118,6 +120,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_re
     failure: str = ""
     consensus: Consensus | None = None
     seed: SeedVerdict | None = None
+    redrawn: bool = False
 
     @property
     def unadjusted(self) -> bool:
@@ -134,6 +137,20 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_re
         return isinstance(self.review, Review) and self.review.unsure
 
     @property
+    def worker(self) -> str:
+        """The reviewer, as the back-end names them; empty if it does not."""
+        return self.review.worker if isinstance(self.review, Review) else ""
+
+    @property
+    def boxes(self) -> list[LabelledBox]:
+        """The boxes of the label."""
+        label, metadata = (
+            msgspec.json.decode(self.label, type=BoxLabel),
+            msgspec.json.decode(self.metadata, type=BoxMetadata),
+        )
+        return join_boxes(label, metadata, VERIFIED)
+
+    @property
     def disputed(self) -> tuple[CandidateBox, ...]:
         """The boxes about which several reviewers differ."""
         return self.consensus.disputed if self.consensus else ()
@@ -142,7 +159,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_re
     def again(self) -> bool:
         """Whether the frame needs a second round."""
         missed = self.seed is not None and not self.seed.caught
-        return bool(self.failure or self.unsure or self.disputed or missed)
+        return bool(self.failure or self.unsure or self.disputed or missed or self.redrawn)
 
 
 class _Source(msgspec.Struct, rename={"source_ref": "source-ref"}):
@@ -167,14 +184,25 @@ class _Given(msgspec.Struct, rename={"label": VERIFIED, "metadata": metadata_of(
     review: msgspec.Raw | msgspec.UnsetType = UNSET
 
 
-def settle_round(one: JobRound, output: Iterable[bytes], *, label_bucket: Bucket, names: frozenset[str]) -> Settled:
+def settle_round(
+    one: JobRound,
+    output: Iterable[bytes],
+    *,
+    label_bucket: Bucket,
+    names: frozenset[str],
+    is_redrawn: Callable[[str], bool] = lambda frame: False,
+) -> Settled:
     """Write a round's results and the next round's manifest. `names`: the classes that a label may have.
+
+    `is_redrawn`: whether a second person labels a key frame too, by its S3 URI.
 
     `output`: augmented manifest lines of the last attempt, in any order. Answers of earlier attempts come first. Raises
     CountMismatch when the round's manifest does not have the planned number of frames.
     """
     manifest = one.manifest.removeprefix(label_bucket.uri(""))
     settlement = _settlement(one, output, label_bucket, names)
+    if one.round < LAST_ROUND:
+        settlement.is_redrawn = is_redrawn
     found = settlement.found
     stem = manifest.removesuffix(".manifest")
     results = f"{stem}.results.jsonl"
@@ -351,6 +379,7 @@ class _Settlement:
         self.frames = self.unadjusted = self.failed = self.unsure = 0
         self.several = self.short = self.disputed = 0
         self.again: dict[int, Result] = {}
+        self.is_redrawn: Callable[[str], bool] = lambda frame: False
 
     def results(self, manifest: Iterable[bytes]) -> Iterator[bytes]:
         for result in map_in_order(self._result, manifest, self._workers):
@@ -380,9 +409,11 @@ class _Settlement:
             result = self.again.get(place)
             if result is None:
                 continue
-            if self._seeds:
+            if result.redrawn:
+                body = without_prelabel(body)
+            elif self._seeds:
                 body = msgspec.json.encode(unsown(read_line(body), self._seeds))
-            if not result.failure:
+            if not (result.failure or result.redrawn):
                 # If the line would be too long with the reviewer's boxes, the next reviewer gets the models' boxes.
                 with suppress(LineTooLong):
                     body = encode_line(self._begun_from(read_line(body), result)).rstrip(b"\n")
@@ -409,7 +440,7 @@ class _Settlement:
         if self._several:
             return self._several.result(line, self._job, self._asked)
         if (before := self._earlier.get(source)) is not None:
-            return before
+            return self._drawn(line, before)
         if output is None:
             return Result(source, self._job, failure="not in the job's output")
         if output.answers is not UNSET:
@@ -419,10 +450,16 @@ class _Settlement:
             return Result(source, self._job, failure=found)
         label, metadata, review = *found, _review(output.review)
         if (seed := self._seeds.get(source)) is None:
-            return Result(source, self._job, label, metadata, review)
+            return self._drawn(line, Result(source, self._job, label, metadata, review))
         left_before = self._before.get(seed.swap.before, []) if seed.swap else []
         judged = judge_label(seed, unsow(line, seed), *found, review, tracks=self._task == TRACKS, before=left_before)
         return Result(source, self._job, judged.label, judged.metadata, judged.review, seed=judged.verdict)
+
+    def _drawn(self, line: ManifestLine, result: Result) -> Result:
+        """Mark a key frame that is drawn to be labelled twice. Only frames with tracks have frames that follow."""
+        if line.prelabel_tracks is UNSET or result.again or result.by_script or not self.is_redrawn(line.source_ref):
+            return result
+        return msgspec.structs.replace(result, redrawn=True)
 
     def _consolidated(self, line: ManifestLine, output: _Output, answers: msgspec.Raw) -> Result:
         """Make one result of the answers of several reviewers. An answer whose label does not count is left out."""
