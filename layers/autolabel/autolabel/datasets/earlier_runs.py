@@ -251,6 +251,7 @@ class _JobAnswers:
                 self._several = SeveralResults(read_results(label_bucket, label_bucket.uri(key)) for key in keys)
             for key in keys:
                 self._results.take(self._noted(read_results(label_bucket, label_bucket.uri(key)), last=one.round > 1))
+        self._results.carry_classes()
 
     def _noted(self, results: Iterable[Result], *, last: bool) -> Iterator[Result]:
         for result in results:
@@ -281,6 +282,6 @@ class _JobAnswers:
             models=line.origin.models,
             shown=shown,
             review=result.review,
-            final=not (result.unsure or result.disputed) or line.source_ref in self._looked_twice,
+            final=not (result.unsure or result.disputed or result.contested) or line.source_ref in self._looked_twice,
             unsure=self._results.unsure_before(line.source_ref),
         )

@@ -10,6 +10,7 @@ import msgspec
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import SEGMENTS, Task
 from autolabel.contracts.wording import counted
+from autolabel.datasets.third_looks import carry_classes
 from autolabel.labelling.earlier_labels import EarlierFrame, keep_label
 from autolabel.labels.manifest import LabelledBox, LabelledBy, ManifestLine, Unsure
 from autolabel.labels.reviews import MAX_COMMENT, Review
@@ -63,6 +64,7 @@ class LatestResults:
         self.consensus: dict[str, Consensus] = {}
         self.seeds: dict[str, SeedVerdict] = {}
         self.redrawn: dict[str, Result] = {}
+        self._third_looks: list[tuple[Result, Result]] = []
 
     def take(self, results: Iterable[Result]) -> None:
         """Take the results of a round, or of an attempt, in their order."""
@@ -73,12 +75,18 @@ class LatestResults:
                 continue
             if before is not None and before.unsure and isinstance(before.review, Review) and not before.by_script:
                 self.unsure[source] = before.review
+            if before is not None and before.contested and not result.failure:
+                self._third_looks.append((before, result))
             if result.consensus and not result.by_script:
                 self.consensus[source] = result.consensus
             if result.seed:
                 self.seeds[source] = result.seed
             if before is None or before.failure or not result.failure:
                 self.by_frame[source] = result
+
+    def carry_classes(self) -> None:
+        """Carry what third looks decided about tracks to their other frames, once all rounds are taken."""
+        self.by_frame |= carry_classes(self.by_frame, self._third_looks)
 
     def unsure_before(self, source: str) -> Unsure | None:
         """Return the person who was unsure of a frame before its latest result."""
@@ -116,6 +124,7 @@ class VerifiedLabels:
         self.tally = JobTally()
         for one in job.rounds:
             self._results.take(read_results(label_bucket, one.results))
+        self._results.carry_classes()
 
     def seed(self, source: str) -> SeedVerdict | None:
         """Return what a reviewer made of the seed of a frame, if it had one."""

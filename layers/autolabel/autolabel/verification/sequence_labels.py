@@ -20,6 +20,7 @@ from autolabel.labels.reviews import Review
 from autolabel.verification.jobs import ATTRIBUTES, JobRound
 from autolabel.verification.rules import sentence
 from autolabel.verification.sequences import (
+    STRIP,
     SequenceLine,
     ShownFrame,
     TrackBox,
@@ -273,7 +274,7 @@ class _Sequence:
             "creation-date": made.creation_date,
             "job-name": made.job_name,
         }
-        return _line(frame.source, raw(label), raw(metadata), self._review)
+        return _line(frame.source, raw(label), raw(metadata), self._review, self._uri)
 
 
 def _as_left(box: TrackBox, class_map: Mapping[str, str]) -> _Left:
@@ -285,7 +286,8 @@ def _line(
     label: msgspec.Raw | None = None,
     metadata: msgspec.Raw | None = None,
     review: msgspec.Raw | None = None,
+    strip: str | None = None,
 ) -> bytes:
-    """Encode a line of the job's output for one frame."""
-    parts = {"source-ref": source, VERIFIED: label, metadata_of(VERIFIED): metadata, REVIEW: review}
+    """Encode a line of the job's output for one frame. `strip`: the S3 URI of the sequence that has its label."""
+    parts = {"source-ref": source, VERIFIED: label, metadata_of(VERIFIED): metadata, REVIEW: review, STRIP: strip}
     return msgspec.json.encode({name: part for name, part in parts.items() if part is not None})

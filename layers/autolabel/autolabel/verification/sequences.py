@@ -30,6 +30,8 @@ from autolabel.labels.manifest import (
 SEQUENCES = ".sequences.manifest"
 # The attribute of a box that tells its uncertainty.
 UNCERTAINTY = "uncertainty"
+# The attribute of a frame's line of answers that names the sequence with its label.
+STRIP = "strip"
 _NANOSECONDS = 1_000_000_000
 
 

@@ -10,9 +10,12 @@ frame whose seed was missed goes to the second round too.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import pairwise
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -51,6 +54,7 @@ from autolabel.triage.sowing import Seeds, read_seeds
 from autolabel.verification.consolidation import ANSWERS, ASKED, Answer, Consensus, consolidate
 from autolabel.verification.jobs import LABELS, LAST_ROUND, JobRound
 from autolabel.verification.rules import other_size, sentence, unknown_class
+from autolabel.verification.sequences import STRIP
 from autolabel.verification.shared_tracks import share_tracks, with_shared_tracks
 
 # An output line is a manifest line with a label added.
@@ -110,6 +114,8 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_re
     `failure`: why there is no label: the back-end's own reason, or the rule that its label breaks. `consensus`: how far
     several reviewers agree, if several were asked. `seed`: what the reviewer made of the frame's seed, which is in the
     label no more. `redrawn`: a second person labels the frame blind in the next round, and this label stays.
+    `strip`: the S3 URI of the sequence in which reviewers verified tracks; `contested`: the ids of the tracks to which
+    the strip beside it gives another class.
     """
 
     source_ref: str
@@ -121,6 +127,8 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_re
     consensus: Consensus | None = None
     seed: SeedVerdict | None = None
     redrawn: bool = False
+    strip: str = ""
+    contested: tuple[str, ...] = ()
 
     @property
     def unadjusted(self) -> bool:
@@ -159,7 +167,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_re
     def again(self) -> bool:
         """Whether the frame needs a second round."""
         missed = self.seed is not None and not self.seed.caught
-        return bool(self.failure or self.unsure or self.disputed or missed or self.redrawn)
+        return bool(self.failure or self.unsure or self.disputed or missed or self.redrawn or self.contested)
 
 
 class _Source(msgspec.Struct, rename={"source_ref": "source-ref"}):
@@ -174,6 +182,7 @@ class _Output(NamedTuple):
     review: msgspec.Raw | msgspec.UnsetType
     answers: msgspec.Raw | msgspec.UnsetType = UNSET
     asked: int = 1
+    strip: str = ""
 
 
 class _Given(msgspec.Struct, rename={"label": VERIFIED, "metadata": metadata_of(VERIFIED)}):
@@ -202,7 +211,7 @@ def settle_round(
     manifest = one.manifest.removeprefix(label_bucket.uri(""))
     settlement = _settlement(one, output, label_bucket, names)
     if one.round < LAST_ROUND:
-        settlement.is_redrawn = is_redrawn
+        settlement.is_redrawn, settlement.has_strips = is_redrawn, one.task == TRACKS
     found = settlement.found
     stem = manifest.removesuffix(".manifest")
     results = f"{stem}.results.jsonl"
@@ -332,6 +341,7 @@ class _Found:
                 line = decoder.decode(body)
                 source = msgspec.json.decode(line["source-ref"], type=str)
                 several = _several(line)
+                strip = msgspec.json.decode(line.get(STRIP, b'""'), type=str)
             except (*_BROKEN, KeyError):
                 self.broken += 1
                 continue
@@ -341,7 +351,7 @@ class _Found:
             # Copies, because a `Raw` keeps its whole line in memory: 100,000 whole lines take a gigabyte.
             label, metadata = (line.get(name, nothing).copy() for name in (attribute, metadata_of(attribute)))
             review = line[REVIEW].copy() if REVIEW in line else msgspec.UNSET
-            self.lines[source] = _Output(label, metadata, review, *several)
+            self.lines[source] = _Output(label, metadata, review, *several, strip)
 
 
 class _Settlement:
@@ -380,9 +390,11 @@ class _Settlement:
         self.several = self.short = self.disputed = 0
         self.again: dict[int, Result] = {}
         self.is_redrawn: Callable[[str], bool] = lambda frame: False
+        self.has_strips = False
 
     def results(self, manifest: Iterable[bytes]) -> Iterator[bytes]:
-        for result in map_in_order(self._result, manifest, self._workers):
+        found = map_in_order(self._result, manifest, self._workers)
+        for result in _contest(list(found)) if self.has_strips else found:
             if result.failure:
                 self.failed += 1
             else:
@@ -405,6 +417,7 @@ class _Settlement:
 
     def next_manifest(self, manifest: Iterable[bytes]) -> Iterator[bytes]:
         """Yield the lines of the next round's frames, with the label that is not certain as the pre-label."""
+        strip, before = "", Result("", "")
         for place, body in enumerate(manifest):
             result = self.again.get(place)
             if result is None:
@@ -416,7 +429,12 @@ class _Settlement:
             if not (result.failure or result.redrawn):
                 # If the line would be too long with the reviewer's boxes, the next reviewer gets the models' boxes.
                 with suppress(LineTooLong):
-                    body = encode_line(self._begun_from(read_line(body), result)).rstrip(b"\n")
+                    line = self._begun_from(read_line(body), result)
+                    if not set(result.contested).isdisjoint(before.contested):
+                        # The next reviewer sees both sides of the border in one strip.
+                        line.strip = strip
+                    strip, before = line.strip, result
+                    body = encode_line(line).rstrip(b"\n")
             yield body + b"\n"
 
     def _begun_from(self, line: ManifestLine, result: Result) -> ManifestLine:
@@ -450,10 +468,18 @@ class _Settlement:
             return Result(source, self._job, failure=found)
         label, metadata, review = *found, _review(output.review)
         if (seed := self._seeds.get(source)) is None:
-            return self._drawn(line, Result(source, self._job, label, metadata, review))
+            return self._drawn(line, Result(source, self._job, label, metadata, review, strip=output.strip))
         left_before = self._before.get(seed.swap.before, []) if seed.swap else []
         judged = judge_label(seed, unsow(line, seed), *found, review, tracks=self._task == TRACKS, before=left_before)
-        return Result(source, self._job, judged.label, judged.metadata, judged.review, seed=judged.verdict)
+        return Result(
+            source,
+            self._job,
+            judged.label,
+            judged.metadata,
+            judged.review,
+            seed=judged.verdict,
+            strip=output.strip,
+        )
 
     def _drawn(self, line: ManifestLine, result: Result) -> Result:
         """Mark a key frame that is drawn to be labelled twice. Only frames with tracks have frames that follow."""
@@ -525,6 +551,8 @@ def _uncertainty_of(result: Result, boxes: Sequence[LabelledBox], new: Iterable[
     """Tell the next reviewer why the label is not certain, in the place of the models' uncertainty."""
     comment = result.review.comment[:MAX_COMMENT] if isinstance(result.review, Review) else ""
     reasons = ["reviewers differ about some objects"] if result.disputed else []
+    if result.contested:
+        reasons.append("two strips give an object different classes")
     if result.unsure:
         reasons.append(f"a reviewer was unsure: {comment}" if comment else "a reviewer was unsure")
     if not reasons:
@@ -532,7 +560,30 @@ def _uncertainty_of(result: Result, boxes: Sequence[LabelledBox], new: Iterable[
         reasons.append("the frame gets a second look")
     drawn = {(box.name, box.left, box.top, box.width, box.height) for box in boxes}
     still_new = tuple(c for c in new if (c.label, c.left, c.top, c.width, c.height) not in drawn)
-    return ShownUncertainty(1.0, (0.0,) * len(boxes), tuple(reasons), (*still_new, *result.disputed))
+    levels = tuple(float(box.track in result.contested) for box in boxes)
+    return ShownUncertainty(1.0, levels, tuple(reasons), (*still_new, *result.disputed))
+
+
+def _contest(results: Sequence[Result]) -> list[Result]:
+    """Mark the frames on both sides of the border of two strips that give a track different classes.
+
+    Strips of a camera do not overlap, so the border is where two of them name one track. `results`: of a job's frames.
+    """
+    contested = defaultdict[str, set[str]](set)
+    labelled = (result for result in results if result.strip and not result.failure)
+    for before, after in pairwise(sorted(labelled, key=attrgetter("source_ref"))):
+        cameras = {one.source_ref.rpartition("/")[0] for one in (before, after)}
+        if before.strip != after.strip and len(cameras) == 1:
+            one, other = ({box.track: box.name for box in side.boxes} for side in (before, after))
+            differ = {track for track in one.keys() & other.keys() if track and one[track] != other[track]}
+            for side in (before, after):
+                contested[side.source_ref] |= differ
+    return [
+        msgspec.structs.replace(result, contested=tuple(sorted(contested[result.source_ref])))
+        if contested.get(result.source_ref)
+        else result
+        for result in results
+    ]
 
 
 def _several(line: dict[str, msgspec.Raw]) -> tuple[msgspec.Raw | msgspec.UnsetType, int]:
