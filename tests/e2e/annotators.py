@@ -33,6 +33,9 @@ from local import (
 PATIENCE_SECONDS = 60
 # The detections of the choosy model in a frame of 640 x 360 pixels.
 THERE = (Box("car", 64, 72, 256, 144), Box("person", 448, 72, 64, 252))
+_DRAWN = tuple(
+    TrackedBox(box.label, box.left, box.top, box.width, box.height, box.label, f"{box.label}:1") for box in THERE
+)
 
 
 def annotate(line: Mapping[str, Any], job: JobView) -> Annotation | AnsweredBy | Failure:
@@ -67,6 +70,8 @@ def _track(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
         job.stopping.wait(2)
         raise JobFails("the job fails half way")
     frames = dict(sequence.shown.frames)
+    if job.name.startswith("spared"):
+        return Tracks(frames if any(frames.values()) else {frame.name: _DRAWN for frame in sequence.frames})
     for at, frame in enumerate(sequence.frames):
         boxes = frames.get(frame.name, ())
         if at == 1:
