@@ -11,7 +11,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.contracts.verification import BLIND_AUDIT, EVERYTHING, AuditedPolicy, VerifyKeyFrames, VerifyUncertain
+from autolabel.contracts.verification import (
+    BLIND_AUDIT,
+    EVERYTHING,
+    TRACKS,
+    AuditedPolicy,
+    VerifyKeyFrames,
+    VerifyUncertain,
+)
 from autolabel.labelling.uncertainty_map import UncertaintyMap, map_key
 from autolabel.labels.agreement import ClassAgreement
 from autolabel.triage.audits import evidence_key
@@ -118,6 +125,11 @@ def test_it_says_whether_interpolation_holds_between_key_frames(stack: Stack, tr
     publish(stack, "d1", frames(PROVEN), audited=60, policy=VerifyKeyFrames(0.9, target=0.9))
     found = json.loads(triage("--json").stdout)
     assert found["standings"][1].startswith("car: interpolation between key frames at an IoU of 0.9 holds since run d1")
+
+
+def test_it_says_how_far_classes_are_in_strips(stack: Stack, triage: Triage) -> None:
+    publish(stack, "d1", frames(PROVEN), audited=60, policy=msgspec.structs.replace(POLICY, task=TRACKS))
+    assert json.loads(triage("--json").stdout)["standings"][1].startswith("car: accepted since run d1 0001")
 
 
 def test_drives_count_together_and_each_by_its_newest_run(stack: Stack, triage: Triage) -> None:

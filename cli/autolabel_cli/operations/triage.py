@@ -148,7 +148,7 @@ def _acceptance(stack: Stack, recipe: str) -> tuple[str, ...]:
         return InterpolationRecords(evidence, VerifyKeyFrames(newest.iou, target=newest.target)).sentences()
     policy = VerifyUncertain()
     if newest:
-        policy = VerifyUncertain(newest.max_uncertainty, target=newest.target, stretch=newest.stretch)
+        policy = VerifyUncertain(newest.max_uncertainty, target=newest.target, stretch=newest.stretch, task=newest.task)
     return acceptance_sentences(class_records(evidence, policy), evidence, policy, old)
 
 

@@ -163,12 +163,14 @@ def _check(document: DriveDocument, key: str) -> None:
         if document.verification.vigilance and task != TRACKS:
             refuse(f"`verification`: vigilance needs the task `boxes` or `tracks`: {task} have no seeded errors")
         if not isinstance(document.verification, VerifyAll if task == SEGMENTS else VerifyAll | VerifyUncertain):
-            known = "the policy `all`" if task == SEGMENTS else "the policy `all` or `doubtful`"
-            refuse(f"`verification`: {task} need {known}: the other policies are of single boxes")
-        if not isinstance(document.verification, VerifyAll) and document.verification.vigilance:
-            refuse(f"`verification`: vigilance of {task} needs the policy `all`: audited strips have no seeded errors")
-        if not isinstance(document.verification, VerifyAll) and document.verification.reviewers > 1:
-            refuse(f"`verification`: {task} under the policy `doubtful` need `reviewers` 1: audits are of one reviewer")
+            known = (
+                "`all`: uncertainty is of boxes" if task == SEGMENTS else "`all` or `doubtful`: key frames have boxes"
+            )
+            refuse(f"`verification`: {task} need the policy {known}")
+        if not isinstance(document.verification, VerifyAll) and (
+            document.verification.vigilance or document.verification.reviewers > 1
+        ):
+            refuse(f"`verification`: {task} with vigilance or several `reviewers` need the policy `all`")
         if document.verification.back_end == "label-studio":
             refuse(f"`verification`: {task} need the back-end `ground-truth`: Label Studio verifies boxes only")
         if document.verification.reviewers > 1 and task != TRACKS:

@@ -77,8 +77,8 @@ class VerifyUncertain(
     audit stretches of the other frames that goes to reviewers all the same; `blind`: the share of these that is shown
     without the pre-label. `target`: the precision and recall that must be proven for a class before it is accepted.
     `stretch` (on the wire `segment`): the number of consecutive frames of a camera in one audit stretch. `back_end`: as
-    above. `task`: boxes, or tracks: then whole stretches are reviewed or accepted. `reviewers`,
-    `reviewers_share`, `vigilance`: as above.
+    above. `task`: boxes, or tracks: then whole stretches are reviewed or accepted. `reviewers`, `reviewers_share`,
+    `vigilance`: as above.
     """
 
     max_uncertainty: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.15

@@ -32,10 +32,12 @@ def carry_classes(results: Mapping[str, Result], looks: Iterable[tuple[Result, R
     """
     old, new = defaultdict[str, set[str]](set), defaultdict[str, set[_Class]](set)
     for before, after in looks:
-        ids = {name: id for id, name in msgspec.json.decode(after.metadata, type=BoxMetadata).class_map.items()}
+        metadata = BoxMetadata() if after.failure else msgspec.json.decode(after.metadata, type=BoxMetadata)
+        ids = {name: id for id, name in metadata.class_map.items()}
+        drawn = [] if after.failure else after.boxes
         for track in before.contested:
             old[track] |= {box.name for box in before.boxes if box.track == track}
-            left = {_Class(box.name, ids[box.name]) for box in after.boxes if box.track == track}
+            left = {_Class(box.name, ids[box.name]) for box in drawn if box.track == track}
             new[track] |= left or {_ENDED}
     decided = {track: min(classes) for track, classes in new.items() if len(classes) == 1 and _ENDED not in classes}
     changed = dict[str, Result]()

@@ -75,7 +75,7 @@ class LatestResults:
                 continue
             if before is not None and before.unsure and isinstance(before.review, Review) and not before.by_script:
                 self.unsure[source] = before.review
-            if before is not None and before.contested and not result.failure:
+            if before is not None and before.contested:
                 self._third_looks.append((before, result))
             if result.consensus and not result.by_script:
                 self.consensus[source] = result.consensus

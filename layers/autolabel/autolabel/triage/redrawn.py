@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from autolabel.labels.agreement import WELL_PLACED, Pair
+from autolabel.labels.agreement import IGNORE, WELL_PLACED, Pair
 from autolabel.triage.intervals import share_interval
 
 
@@ -49,7 +49,7 @@ class RedrawnTally(msgspec.Struct):
         """Take a frame: the boxes of its label, paired with those that a second person drew."""
         of_frame: dict[str, RedrawnBoxes] = {}
         for first, second, iou in pairs:
-            if first is not None:
+            if first is not None and first.name != IGNORE:
                 count = of_frame.setdefault(first.name, RedrawnBoxes(frames=1))
                 count.boxes += 1
                 count.agreed += second is not None and second.name == first.name and iou >= WELL_PLACED
