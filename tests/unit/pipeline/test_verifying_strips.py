@@ -25,13 +25,13 @@ from autolabel.contracts.verification import (
 )
 from autolabel.datasets.assembly import Assembly
 from autolabel.labels.manifest import LabelledBy, ManifestLine, read_line
-from autolabel.triage.audits import Count, Evidence, evidence_key
+from autolabel.triage.audits import ClassErrors, Count, Evidence, evidence_key
 from autolabel.verification.jobs import MAX_SEQUENCES
 from tests.fakes.answers import answer
 from tests.fakes.evidence import ENOUGH, evidence_of
 from tests.fakes.images import png
 from tests.fakes.pipeline import DRIVE, JOB_LABELS, Pipeline, drive_document
-from tests.fakes.track_jobs import Boxes, FakeTrackJobs
+from tests.fakes.track_jobs import Boxes, FakeTrackJobs, Review
 from tests.unit.pipeline.test_verifying_tracks import Reviewing, published
 
 SEGMENT = 4
@@ -77,11 +77,11 @@ def asked(pipeline: Pipeline, assembly: Assembly) -> list[list[ManifestLine]]:
     return [list(map(read_line, pipeline.labels.lines(pipeline.key_of(job.manifest)))) for job in assembly.jobs]
 
 
-def reviewed(pipeline: Pipeline, assembly: Assembly) -> list[Reviewing]:
+def reviewed(pipeline: Pipeline, assembly: Assembly, review: Review | None = None) -> list[Reviewing]:
     """Let reviewers finish every job: they leave shown strips, and draw the car in blind ones."""
     reviewing = [Reviewing(pipeline, job) for job in assembly.jobs]
     for one in reviewing:
-        one.review(*[drawn] * MAX_SEQUENCES)
+        one.review(*[review or drawn] * MAX_SEQUENCES)
     return reviewing
 
 
@@ -138,6 +138,25 @@ def test_certain_strips_of_a_proven_class_are_accepted_with_the_tracks_of_the_mo
         (at, found[at] == BLIND_AUDIT) for at in range(0, 32, SEGMENT) if found[at] in (AUDIT, BLIND_AUDIT)
     ]
     assert {one.classes["car"].precision for one in evidence.stretches} == {Count(1, 0)}
+
+
+@pytest.mark.parametrize("blind", [True, False])
+def test_a_track_that_changes_to_another_object_is_an_error(blind: bool) -> None:
+    def changes(shown: Boxes) -> Boxes:
+        if blind == any(shown.values()):
+            return drawn(shown)
+        return {
+            name: [{**box, "object-id": "another"} for box in boxes] if at >= SEGMENT // 2 else boxes
+            for at, (name, boxes) in enumerate(drawn(shown).items())
+        }
+
+    pipeline, assembly = assembled([False] * 32)
+    published(pipeline, *reviewed(pipeline, assembly, changes))
+    evidence = msgspec.json.decode(pipeline.labels.objects[pipeline.run.folder.audit], type=Evidence)
+    found = {one.blind: one.classes["car"] for one in evidence.stretches}
+    # The car is found all the same.
+    assert found[blind] == ClassErrors(Count(1, 1), Count(1, 0))
+    assert found[not blind] == ClassErrors(Count(1, 0), Count(1, 0))
 
 
 def test_without_proof_reviewers_get_every_strip() -> None:

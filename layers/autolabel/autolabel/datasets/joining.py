@@ -22,9 +22,9 @@ from autolabel.contracts.verification import (
     VerifyAll,
     VerifyKeyFrames,
 )
-from autolabel.datasets.blind_tracks import adopt_track_ids
 from autolabel.datasets.in_between import label_between
 from autolabel.datasets.parts import Part
+from autolabel.datasets.strip_tracks import adopt_track_ids
 from autolabel.datasets.verified_labels import JobTally, VerifiedLabels
 from autolabel.labelling.earlier_labels import EarlierFrame, earlier_frames, keep_label
 from autolabel.labelling.shards import LabelledShard

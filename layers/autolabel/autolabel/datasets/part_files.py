@@ -9,10 +9,11 @@ import msgspec
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import AUDITS, VerifyKeyFrames
+from autolabel.contracts.verification import AUDITS, TRACKS, VerifyKeyFrames
 from autolabel.datasets.cuboid_files import add_cuboids, read_cuboids
 from autolabel.datasets.joining import Join
 from autolabel.datasets.parts import DatasetCounts, Part
+from autolabel.datasets.strip_tracks import judge_identities
 from autolabel.datasets.verified_labels import JobTally
 from autolabel.labels.agreement import Pair, pair_boxes
 from autolabel.reporting.findings import FrameJudge, JudgedFrame
@@ -69,8 +70,9 @@ def write_part(run: Run, part: Part, label_bucket: Bucket) -> PartResult:
     """
     join, judge, counts = Join(run, part, label_bucket), FrameJudge(run.labels), DatasetCounts()
     judged, reviews, dataset_bytes, seeds, redrawn = list[bytes](), list[bytes](), 0, SeedTally(), RedrawnTally()
+    policy = run.document.verification
     cuboids = read_cuboids(run, part, label_bucket) if run.document.cuboids else iter(())
-    key_frames = isinstance(run.document.verification, VerifyKeyFrames)
+    key_frames = isinstance(policy, VerifyKeyFrames)
 
     def lines() -> Iterator[bytes]:
         nonlocal dataset_bytes
@@ -84,6 +86,8 @@ def write_part(run: Run, part: Part, label_bucket: Bucket) -> PartResult:
             if frame.redrawn is not None:
                 redrawn.take(pair_boxes(line.verified_boxes, frame.redrawn))
             reviewed, pairs = review_frame(line, frame.uncertainty, frame.position)
+            if pairs is not None and policy.task == TRACKS:
+                pairs = judge_identities(line, pairs)
             if key_frames and pairs is not None:
                 # What is audited is the interpolation.
                 pairs = None if frame.expected is None else pair_boxes(frame.expected, line.verified_boxes)

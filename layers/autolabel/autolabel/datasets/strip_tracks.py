@@ -1,7 +1,7 @@
-"""Gives the tracks of blind strips the ids of the models' tracks, so that an object keeps its id through a strip.
+"""The tracks of audited strips: ids in blind ones, and errors of identity.
 
 A reviewer of a blind strip sees no tracks, so their objects have ids of their own. Frames before and after have those
-of the models' tracks.
+of the models' tracks. So the objects get these ids, and keep them through the strip.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import UNSET
 
 from autolabel.contracts.verification import BLIND_AUDIT
-from autolabel.labels.agreement import pair_boxes
+from autolabel.labels.agreement import Pair, pair_boxes
 from autolabel.labels.manifest import ManifestLine
 
 
@@ -44,6 +44,21 @@ def adopt_track_ids(lines: Iterable[ManifestLine], before: Mapping[str, str]) ->
     for line in blind:
         line.tracks = tuple(names.get(track, track) for track in line.tracks or ())
     return names
+
+
+def judge_identities(line: ManifestLine, pairs: Iterable[Pair]) -> list[Pair]:
+    """Give a box of the pre-label an IoU of 0, so that it counts as wrong, if its track is another object's.
+
+    `line`: with the adopted ids in `tracks`. `pairs`: its boxes, paired with those that a person left.
+    """
+    models = dict(zip(map(id, line.prelabel_boxes), _ids(line), strict=False))
+    persons = dict(zip(map(id, line.verified_boxes), line.tracks or (), strict=False))
+    return [
+        pair._replace(iou=0.0)
+        if (track := models.get(id(pair.predicted))) and track != persons.get(id(pair.verified))
+        else pair
+        for pair in pairs
+    ]
 
 
 def _ids(line: ManifestLine) -> tuple[str, ...]:
