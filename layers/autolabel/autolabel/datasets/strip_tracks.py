@@ -41,6 +41,7 @@ def adopt_track_ids(lines: Iterable[ManifestLine], before: Mapping[str, str]) ->
         if own and own not in names and track not in taken:
             names[own] = track
             taken.add(track)
+    names = {own: names.get(own, own) for own in drawn_here}
     for line in blind:
         line.tracks = tuple(names.get(track, track) for track in line.tracks or ())
     return names
