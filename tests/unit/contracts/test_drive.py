@@ -100,6 +100,8 @@ def test_a_body_that_is_not_a_document_is_refused_by_its_key(body: bytes) -> Non
         {"verification": {"policy": "key-frames"}, "tracks": False},
         {"verification": {"policy": "all", "task": "tracks", "back_end": "label-studio"}},
         {"verification": {"policy": "key-frames", "task": "tracks"}},
+        {"verification": {"policy": "doubtful", "task": "tracks", "vigilance": True}},
+        {"verification": {"policy": "doubtful", "task": "tracks", "reviewers": 2}},
         {"verification": {"policy": "all", "task": "tracks"}, "tracks": False},
         {"verification": {"policy": "all", "task": "segments", "reviewers": 2}},
         {"verification": {"policy": "all", "reviewers": 0}},
