@@ -136,6 +136,12 @@ def test_haste_is_unknown_without_seconds() -> None:
     assert (found.pace.hasty, found.workers[0].hasty) == (None, None)
 
 
+def test_a_frame_of_a_strip_is_hasty_only_if_the_strip_was() -> None:
+    shares = [{"worker": "w1", "seconds": 0.1, "strip": strip} for strip in (30, 10)]
+    found = gathered(*(line(i, CAR, CAR, review) for i, review in enumerate(shares))).agreement()
+    assert found.pace.hasty == 1
+
+
 def test_blind_frames_do_not_count_for_haste() -> None:
     found = gathered(line(0, [], [], {"worker": "w1", "seconds": 0.5}, triage="blind audit")).agreement()
     assert (found.pace.frames, found.workers) == (0, ())

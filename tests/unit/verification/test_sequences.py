@@ -25,6 +25,7 @@ from autolabel.labels.manifest import (
     raw,
     read_line,
 )
+from autolabel.labels.reviews import Review as ReviewNotes
 from autolabel.verification.ground_truth import read_output
 from autolabel.verification.jobs import GROUND_TRUTH, JobRound
 from autolabel.verification.sequences import write_sequences
@@ -294,6 +295,38 @@ def test_frames_of_a_label_that_are_not_the_sequences_are_counted() -> None:
     assert (settled.verified, settled.foreign, settled.doubled, settled.broken) == (4, 1, 1, 2)
 
 
+def responded(made: Round, place: int, answer: dict[str, Any]) -> None:
+    """Write the response of a sequence's worker, as Ground Truth does."""
+    key = f"{made.job.place}annotations/worker-response/iteration-1/{place}/2026-01-02_00:00:09.json"
+    made.labels.write(key, json.dumps({"answers": [answer]}).encode())
+
+
+@given(st.floats(0, 30_000), st.integers(0, 5_000), st.integers(0, 50))
+def test_the_frames_of_a_strip_share_what_its_reviewer_did(seconds: float, keys: int, edits: int) -> None:
+    made = Round(four())
+    noted = {"seconds": seconds, "keys": keys, "edits": {"place": {"count": edits, "seconds": seconds}}}
+    content = {"tracking-annotations": [], "review": json.dumps({**noted, "accepted": 3})}
+    responded(made, 0, {"workerId": "ann", "timeSpentInSeconds": 9.0, "answerContent": content})
+    # Ground Truth's own page notes nothing, and its answers are not documented.
+    responded(made, 1, {"workerId": "bob", "timeSpentInSeconds": 9.0, "answerContent": {"frames": [1]}})
+    _, results = made.answer().settle()
+    reviews = [result.review for result in results if isinstance(result.review, ReviewNotes)]
+    assert [(one.worker, one.strip) for one in reviews] == [("ann", 3)] * 3 + [("bob", 1)]
+    assert reviews[3].seconds == 9.0
+    shares = [one.seconds or 0.0 for one in reviews[:3]]
+    assert (sum(shares), max(shares) - min(shares)) == (pytest.approx(seconds, abs=0.001), pytest.approx(0, abs=0.0021))
+    assert sum(one.keys or 0 for one in reviews[:3]) == keys
+    assert sum(one.edits["place"].count for one in reviews[:3]) == edits
+
+
+def test_a_strip_that_its_reviewer_is_unsure_of_comes_again_whole() -> None:
+    made = Round(four()).answer()
+    content = {"review": json.dumps({"unsure": True, "comment": "two cars?"})}
+    responded(made, 0, {"workerId": "ann", "timeSpentInSeconds": 9.0, "answerContent": content})
+    settled, _ = made.settle()
+    assert (settled.unsure, settled.again.frames if settled.again else 0) == (3, 3)
+
+
 def holding(body: bytes) -> Callable[[Round], object]:
     """Replace the SeqLabel of the first sequence."""
     return lambda made: made.labels.write(next(k for k in made.labels.objects if k.endswith("/0/SeqLabel.json")), body)
@@ -434,6 +467,9 @@ def test_a_reviewers_earlier_tracks_and_what_contradicts_them_are_shown() -> Non
     new = {"label": "truck", "left": 1, "top": 2, "width": 3, "height": 4, "confidence": 0.9, "new": True}
     body["doubt"] = {"level": 1.0, "boxes": [0.346], "why": [], "ghosts": [new, {**new, "new": False}]}
     made = Round([read_line(json.dumps(body).encode())])
+    # The page does not show what is below the threshold, but may look there for an object that a reviewer draws.
+    hint = made.labels.objects[made.job.sequences[0].line["candidates-ref"].removeprefix("s3://labels/")]
+    assert drawn(json.loads(hint)["tracking-annotations"][0]["annotations"])[0][:5] == ("truck", 1, 2, 3, 4)
     (boxes,) = made.job.sequences[0].shown.values()
     assert [(box["object-name"], box["object-id"] == "mine") for box in boxes] == [("car:1", True), ("truck:1", False)]
     # What the models did not see in a track has no uncertainty.

@@ -13,8 +13,11 @@ from autolabel.reporting.spread import Spread
 # A reviewer who submits a frame untouched in less time has hardly looked at all of it. But easy frames with few boxes
 # can be checked in that time, so the count means something only in comparison with other reviewers.
 HASTY_SECONDS = 2.0
-# The kinds of edits that our worker page reports.
-EDITS = ("add", "delete", "move", "relabel", "accept")
+# The kinds of edits that worker pages report: our page of a frame, and after these the portal's page of a strip.
+EDITS = (
+    *("add", "delete", "move", "relabel", "accept"),
+    *("draw", "reach", "place", "key", "unkey", "revert", "hide", "rename", "start", "end", "split", "merge"),
+)
 # Limits: higher numbers from a browser cannot be work.
 _MOST_SECONDS = 3_600.0
 _MOST_COUNT = 10_000
@@ -69,7 +72,8 @@ class PaceTally:
             self._keyed += changes
         if review.seconds is not None:
             self._seconds.take(review.seconds)
-            self._hasty += untouched and review.seconds < HASTY_SECONDS
+            # A frame of a strip has its share of the strip's seconds.
+            self._hasty += untouched and review.seconds * max(review.strip, 1) < HASTY_SECONDS
 
     @property
     def pace(self) -> Pace:

@@ -28,7 +28,7 @@ from autolabel.streams.json_depth import is_deep
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.verification.consolidation import ANSWERS, ASKED
 from autolabel.verification.jobs import LABELS, JobRound, ReviewersOf, one_reviewer
-from autolabel.verification.sequence_labels import WorkerOf, expand_labels, expand_output
+from autolabel.verification.sequence_labels import ReviewOf, expand_labels, expand_output
 
 _OUTPUT = "manifests/output/output.manifest"
 _RESPONSES = "annotations/worker-response/iteration-1/"
@@ -54,9 +54,9 @@ def read_output(
     Truth's own consolidation only that it averages similar boxes, and its label does not say who differs.
 
     `frames`: the lines of the job's manifest; a line's position names its responses. Responses to segments are not
-    read, because they hold whole pictures. Tracks are expanded to the boxes of each frame; of the responses to them
-    only the worker is documented. `classes`: in the order of the class ids. `reviewers`: how many reviewers a frame
-    gets, by its S3 URI.
+    read, because they hold whole pictures. Tracks are expanded to the boxes of each frame, and the reviews of
+    strips are shared among their frames. `classes`: in the order of the class ids. `reviewers`: how many reviewers a
+    frame gets, by its S3 URI.
     """
     if not one.output:
         # An earlier attempt of the round left no frame open, and no job was created.
@@ -66,7 +66,7 @@ def read_output(
         yield from label_bucket.lines(output)
         return
     if one.task == TRACKS:
-        yield from expand_output(one, frames, label_bucket, _workers_of(one, label_bucket))
+        yield from expand_output(one, frames, label_bucket, _reviews_of(one, label_bucket))
         return
     responses = (
         _find_responses(label_bucket, output.removesuffix(_OUTPUT) + _RESPONSES) if output.endswith(_OUTPUT) else {}
@@ -119,7 +119,7 @@ def read_answers(
                 found.add(source)
                 yield body
     if one.task == TRACKS:
-        yield from expand_labels(one, frames(), label_bucket, _workers_of(one, label_bucket), classes, found)
+        yield from expand_labels(one, frames(), label_bucket, _reviews_of(one, label_bucket), classes, found)
     if one.task != BOXES:
         return
     responses = _find_responses(label_bucket, folder + _RESPONSES)
@@ -242,15 +242,15 @@ class _Response(msgspec.Struct):
     answers: list[_Answer]
 
 
-def _workers_of(one: JobRound, label_bucket: Bucket) -> WorkerOf:
-    """Return who answered each strip of a job, by its place in the manifest (guide: Worker Metadata)."""
+def _reviews_of(one: JobRound, label_bucket: Bucket) -> ReviewOf:
+    """Return what finds the review of a strip, by its place in the manifest (guide: Worker Metadata)."""
     responses = _find_responses(label_bucket, _job_folder(one, label_bucket) + _RESPONSES, _MAX_STRIP_RESPONSE)
 
-    def worker(place: int) -> str:
+    def review_of(place: int) -> Review | None:
         answer = _read_response(label_bucket, responses.get(place, ()))
-        return answer.worker_id if answer else ""
+        return _review(answer) if answer else None
 
-    return worker
+    return review_of
 
 
 def _find_responses(label_bucket: Bucket, prefix: str, most: int = _MAX_RESPONSE) -> dict[int, list[str]]:
@@ -280,17 +280,20 @@ def _read_answers(label_bucket: Bucket, keys: Iterable[str]) -> list[_Answer]:
     return answers
 
 
+def _review(answer: _Answer) -> Review:
+    review = read_review(answer.answer_content.review)
+    seconds = known_seconds(answer.time_spent_in_seconds) if review.seconds is None else review.seconds
+    return msgspec.structs.replace(review, worker=answer.worker_id, seconds=seconds)
+
+
 def _with_review(body: bytes, answer: _Answer) -> bytes:
     line: dict[str, Any] = msgspec.json.decode(body)
     if is_deep(line):
         # JSON that is barely shallow enough to read may be too deep to write.
         return body
-    review = read_review(answer.answer_content.review)
-    seconds = known_seconds(answer.time_spent_in_seconds) if review.seconds is None else review.seconds
-    review = msgspec.structs.replace(
-        review, worker=answer.worker_id, seconds=seconds, boxes=_marks(line, review, answer.answer_content.bounding_box)
-    )
-    return msgspec.json.encode({**line, REVIEW: review})
+    review = _review(answer)
+    marks = _marks(line, review, answer.answer_content.bounding_box)
+    return msgspec.json.encode({**line, REVIEW: msgspec.structs.replace(review, boxes=marks)})
 
 
 def _marks(line: dict[str, Any], review: Review, drawn: _Boxes | None) -> tuple[Marks, ...]:

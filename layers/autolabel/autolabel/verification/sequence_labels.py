@@ -16,7 +16,7 @@ import msgspec
 
 from autolabel.contracts.ports import Bucket
 from autolabel.labels.manifest import BOX_TYPE, REVIEW, VERIFIED, BoxAnnotation, BoxLabel, BoxObject, metadata_of, raw
-from autolabel.labels.reviews import Review
+from autolabel.labels.reviews import Review, share_review
 from autolabel.verification.jobs import ATTRIBUTES, JobRound
 from autolabel.verification.rules import sentence
 from autolabel.verification.sequences import (
@@ -43,8 +43,8 @@ _MAX_KEY = 900
 # A line that settling counts as broken.
 _UNREADABLE = b"null"
 _Text = Annotated[str, msgspec.Meta(max_length=200)]
-# Says who answered a sequence, by its place in the job's manifest; empty if it is not known.
-WorkerOf: TypeAlias = Callable[[int], str]
+# Returns the review of a sequence by its place in the job's manifest; None if there is none that can be read.
+ReviewOf: TypeAlias = Callable[[int], Review | None]
 
 
 class _Metadata(msgspec.Struct, rename="kebab"):
@@ -90,10 +90,10 @@ class _Left(NamedTuple):
     id: str
 
 
-def expand_output(one: JobRound, frames: Iterable[bytes], label_bucket: Bucket, worker_of: WorkerOf) -> Iterator[bytes]:
-    """Yield a line for each frame of the sequences in a job's output manifest.
+def expand_output(one: JobRound, frames: Iterable[bytes], label_bucket: Bucket, review_of: ReviewOf) -> Iterator[bytes]:
+    """Yield a line for each frame of the sequences in a job's output manifest, with its share of the review.
 
-    `frames`: the lines of the job's frames. `worker_of`: names the reviewer of a sequence. A frame of a failed sequence
+    `frames`: the lines of the job's frames. `review_of`: finds the review of a sequence. A frame of a failed sequence
     has its failure, one of a sequence without an answer no label. Lines of other sequences, second lines of one, and
     unreadable ones give lines that settling counts as foreign, doubled and broken; so do such frames of a SeqLabel.
     """
@@ -115,7 +115,7 @@ def expand_output(one: JobRound, frames: Iterable[bytes], label_bucket: Bucket, 
             yield _line(answered[source])
         else:
             place, given = sequences[source]
-            sequence = _Sequence(given, known, label_bucket, worker_of(place))
+            sequence = _Sequence(given, known, label_bucket, review_of(place))
             answered[source] = sequence.sources[0]
             yield from sequence.lines(line.get(attribute), line.get(metadata_of(attribute)), folder)
 
@@ -124,14 +124,14 @@ def expand_labels(
     one: JobRound,
     frames: Iterable[bytes],
     label_bucket: Bucket,
-    worker_of: WorkerOf,
+    review_of: ReviewOf,
     classes: Sequence[str],
     known: Collection[str],
 ) -> Iterator[bytes]:
     """Yield a line for each frame of the sequences that have a SeqLabel, but no answer in an output manifest.
 
     A job that fails may leave no manifest. `frames`: the lines of the job's frames; `known`: the S3 URIs of those with
-    an answer. `worker_of`: names the reviewer of a sequence. `classes`: in the order of the class ids.
+    an answer. `review_of`: finds the review of a sequence. `classes`: in the order of the class ids.
     """
     shown = shown_frames(frames)
     place = _results(one, label_bucket)
@@ -142,7 +142,7 @@ def expand_labels(
         time = times.get(uri.removeprefix(label_bucket.uri("")))
         if time is None:
             continue
-        sequence = _Sequence(line, shown, label_bucket, worker_of(number))
+        sequence = _Sequence(line, shown, label_bucket, review_of(number))
         if sequence.sources[0] in known:
             continue
         made = _Metadata(
@@ -162,14 +162,16 @@ def _results(one: JobRound, label_bucket: Bucket) -> str:
 
 
 class _Sequence:
-    """A sequence of the job. `sources`: the S3 URIs of its frames. `worker`: the reviewer, if they are known."""
+    """A sequence of the job. `sources`: the S3 URIs of its frames. `review`: of the whole sequence, if it is known."""
 
-    def __init__(self, line: SequenceLine, known: Mapping[str, ShownFrame], label_bucket: Bucket, worker: str) -> None:
+    def __init__(
+        self, line: SequenceLine, known: Mapping[str, ShownFrame], label_bucket: Bucket, review: Review | None
+    ) -> None:
         self._uri = line.sequence
-        self._review = raw(Review(worker=worker)) if worker else None
         self._label_bucket = label_bucket
         sequence, shown = read_sequence(line, label_bucket)
         self._places = {frame.frame: at for at, frame in enumerate(sequence.frames)}
+        self._reviews = dict(zip(self._places, share_review(review, len(self._places)), strict=True)) if review else {}
         self._frames = [known[uri] for uri in sequence.shown]
         self._shown = {name: [_as_left(box, line.metadata.class_map) for box in boxes] for name, boxes in shown.items()}
         self._ids = {box.id for boxes in self._shown.values() for box in boxes}
@@ -274,7 +276,7 @@ class _Sequence:
             "creation-date": made.creation_date,
             "job-name": made.job_name,
         }
-        return _line(frame.source, raw(label), raw(metadata), self._review, self._uri)
+        return _line(frame.source, raw(label), raw(metadata), self._reviews.get(name), self._uri)
 
 
 def _as_left(box: TrackBox, class_map: Mapping[str, str]) -> _Left:
@@ -285,7 +287,7 @@ def _line(
     source: str,
     label: msgspec.Raw | None = None,
     metadata: msgspec.Raw | None = None,
-    review: msgspec.Raw | None = None,
+    review: Review | None = None,
     strip: str | None = None,
 ) -> bytes:
     """Encode a line of the job's output for one frame. `strip`: the S3 URI of the sequence that has its label."""

@@ -100,13 +100,24 @@ class TracksMetadata(msgspec.Struct, frozen=True, rename="kebab"):
 class SequenceLine(
     msgspec.Struct,
     frozen=True,
-    rename={"sequence": "source-ref", "prelabel": PRELABEL_TRACKS, "metadata": metadata_of(PRELABEL_TRACKS)},
+    omit_defaults=True,
+    rename={
+        "sequence": "source-ref",
+        "prelabel": PRELABEL_TRACKS,
+        "metadata": metadata_of(PRELABEL_TRACKS),
+        "candidates": "candidates-ref",
+    },
 ):
-    """A line of the manifest of sequences: the S3 URIs of the sequence file and of the SeqLabel to begin from."""
+    """A line of the manifest of sequences: the S3 URIs of the sequence file and of the SeqLabel to begin from.
+
+    `candidates`: the S3 URI of the candidates, a SeqLabel too, if there are any. Ground Truth does not read them; a
+    worker's page may, to follow an object that a reviewer draws.
+    """
 
     sequence: str
     prelabel: str
     metadata: TracksMetadata
+    candidates: str = ""
 
 
 class WrittenSequences(msgspec.Struct, frozen=True):
@@ -220,23 +231,30 @@ def _write_sequence(
     folder: str, number: int, strip: Sequence[ManifestLine], classes: Sequence[str], label_bucket: Bucket
 ) -> SequenceLine:
     """Write the files of one sequence; return its line of the manifest."""
-    names = _Names(classes)
+    names, hints = _Names(classes), _Names(classes)
     prefix = shown_object(strip[0]).rpartition("/")[0] + "/"
     frames = [
         SequenceFrame(at, shown_object(line).removeprefix(prefix), int(line.origin.timestamp) // _NANOSECONDS)
         for at, line in enumerate(strip, 1)
     ]
-    tracks = [
-        TrackFrame(frame.frame_no, frame.frame, boxes)
-        for frame, line in zip(frames, strip, strict=True)
-        if (boxes := tuple(names.box(*shown) for shown in shown_tracks(line)))
-    ]
-    sequence, prelabel = f"{folder}{number:02d}.json", f"{folder}{number:02d}.SeqLabel.json"
+    tracks = _label(frames, ([names.box(*shown) for shown in shown_tracks(line)] for line in strip))
+    candidates = _label(frames, ([hints.box(*weak) for weak in _weak_boxes(line)] for line in strip))
+    stem = f"{folder}{number:02d}"
+    sequence, prelabel, hinted = f"{stem}.json", f"{stem}.SeqLabel.json", ""
     label_bucket.write(sequence, msgspec.json.encode(SequenceFile(number, prefix, len(frames), tuple(frames))))
-    label_bucket.write(prelabel, msgspec.json.encode(SeqLabel(tuple(tracks))))
+    label_bucket.write(prelabel, msgspec.json.encode(tracks))
+    if candidates.tracking_annotations:
+        label_bucket.write(f"{stem}.candidates.json", msgspec.json.encode(candidates))
+        hinted = label_bucket.uri(f"{stem}.candidates.json")
     made = msgspec.json.decode(strip[0].prelabel_metadata or b"{}", type=_Made)
     metadata = TracksMetadata(names.class_map, TRACKS_TYPE, "no", made.creation_date, made.job_name)
-    return SequenceLine(label_bucket.uri(sequence), label_bucket.uri(prelabel), metadata)
+    return SequenceLine(label_bucket.uri(sequence), label_bucket.uri(prelabel), metadata, hinted)
+
+
+def _label(frames: Iterable[SequenceFrame], boxes: Iterable[Sequence[TrackBox]]) -> SeqLabel:
+    """Make a SeqLabel of the boxes of each frame. A frame without boxes is left out."""
+    shown = zip(frames, boxes, strict=True)
+    return SeqLabel(tuple(TrackFrame(frame.frame_no, frame.frame, tuple(own)) for frame, own in shown if own))
 
 
 class _Made(msgspec.Struct, rename="kebab"):
@@ -261,6 +279,15 @@ def shown_tracks(line: ManifestLine) -> Iterator[tuple[LabelledBox, str, float |
             id = own_id(line.source_ref, at)
         used.add(id)
         yield box, id, levels[at] if at < len(levels) else None
+
+
+def _weak_boxes(line: ManifestLine) -> Iterator[tuple[LabelledBox, str, None]]:
+    """Yield the candidates of a frame that reviewers do not see as boxes, each as an object of its own."""
+    candidates = line.uncertainty.candidates if line.uncertainty is not UNSET else ()
+    for at, one in enumerate(candidates):
+        if not (one.new or one.disputed):
+            box = LabelledBox(one.label, one.left, one.top, one.width, one.height, one.confidence)
+            yield box, own_id(line.source_ref, "candidate", at), None
 
 
 class _Names:
