@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from local.portal.drafts import Drafts
-from local.portal.pages import all_done, job_list, notice, others_at_work, sequence_page, task_page
+from local.portal.pages import all_done, job_list, notice, other_person, others_at_work, sequence_page, task_page, unit
 from local.portal.proposals import proposed_boxes
 from local.portal.sessions import Session
 from local.sagemaker.ground_truth.annotation_files import accepted_at, worker_answer
@@ -44,8 +44,8 @@ STATIC = Path(__file__).parent / "static"
 _ANNOTORIOUS = [
     LIBRARIES / "@annotorious" / "annotorious" / "dist" / name for name in ("annotorious.es.js", "annotorious.css")
 ]
-_TAKEN = "Another reviewer is working on this frame."
-_ANSWERED = "This frame is already answered."
+_TAKEN = "This {} is for another reviewer."
+_ANSWERED = "This {} is already answered."
 _IMAGE_TYPES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg"}
 
 
@@ -57,9 +57,11 @@ class Application:
         self._hosts = hosts
         self._drafts = Drafts()
         self._files = StaticFiles(STATIC, _ANNOTORIOUS)
+        self._workers: set[str] = set()
         task = r"/jobs/(?P<job>[A-Za-z0-9-]+)/tasks/(?P<number>[0-9]{1,6})"
         self._routes: list[tuple[str, re.Pattern[str], Callable[..., Response]]] = [
             ("GET", re.compile(r"/"), self._list_jobs),
+            ("POST", re.compile(r"/second-looks/(?P<by>one-person|another-person)"), self._set_second_looks),
             ("GET", re.compile(r"/jobs/(?P<job>[A-Za-z0-9-]+)/"), self._next_task),
             ("GET", re.compile(r"/jobs/(?P<job>[A-Za-z0-9-]+)/left"), self._take_over),
             ("GET", re.compile(task), self._show_task),
@@ -80,7 +82,8 @@ class Application:
             response = self._route(request, session)
         except PageRefused as e:
             if request.method == "GET" and not request.path.endswith(("/context", "/sequence")):
-                way = (f"/jobs/{e.members['job']}/", "Next frame") if "job" in e.members else None
+                job = self._jobs.find(e.members["job"]) if "job" in e.members else None
+                way = (f"/jobs/{job.name}/", f"Next {unit(job.kind)}") if job else None
                 page = notice("This did not work", e.message, way=way)
                 response = Response(e.status, page.encode(), headers={"Cache-Control": "no-store"})
             else:
@@ -100,7 +103,11 @@ class Application:
         raise PageRefused(404, "This page does not exist.")
 
     def _list_jobs(self, request: Request, session: Session) -> Response:
-        return _page(job_list(list(self._jobs)))
+        return _page(job_list(list(self._jobs), self._jobs.one_person))
+
+    def _set_second_looks(self, request: Request, session: Session, by: str) -> Response:
+        self._jobs.allow_one_person(by == "one-person")
+        return Response(204)
 
     def _next_task(self, request: Request, session: Session, job: str) -> Response:
         found = self._job(job)
@@ -109,15 +116,19 @@ class Application:
             if found.status == "Initializing":
                 return _page(notice("One moment", "This job is starting.", again=True))
             if found.status == "Completed":
-                return _page(all_done(found.name, list(self._jobs)))
-            return _page(notice("This job has ended", f"Its status is {found.status}. No frames are left to review."))
+                return _page(all_done(found, list(self._jobs)))
+            text = f"Its status is {found.status}. No {unit(found.kind)}s are left to review."
+            return _page(notice("This job has ended", text))
         desk.tasks.arrive(session.worker, None)
+        self._workers.add(session.worker)
         number = desk.tasks.take(session.worker, desk.time_limit)
         if number is not None:
             return redirect(_task(found.name, number))
+        if desk.tasks.keeps_from(session.worker):
+            return _page(other_person(found, list(self._jobs), alone=len(self._workers) == 1))
         if desk.tasks.done < desk.tasks.total:
-            return _page(others_at_work(found.name))
-        return _page(all_done(found.name, list(self._jobs)))
+            return _page(others_at_work(found))
+        return _page(all_done(found, list(self._jobs)))
 
     def _take_over(self, request: Request, session: Session, job: str) -> Response:
         desk = self._desk(job)
@@ -128,7 +139,7 @@ class Application:
         desk, task = self._place(job, number)
         if not desk.tasks.lease(task, session.worker, desk.time_limit):
             reason = _TAKEN if desk.tasks.is_open(task) else _ANSWERED
-            raise PageRefused(409, reason, job=job)
+            raise PageRefused(409, reason.format(unit(desk.view.kind)), job=job)
         if desk.view.kind == "tracking":
             return _page(sequence_page(job, task))
         try:
@@ -194,6 +205,7 @@ class Application:
                     for frame in sequence.frames
                 ],
                 "tracks": tracks_content(tracks, sequence),
+                "candidates": tracks_content(sequence.candidates, sequence),
             },
         )
 
@@ -201,7 +213,7 @@ class Application:
         desk, task = self._place(job, number)
         _json_of(request.body)
         if desk.tasks.result(task) and not desk.tasks.sent(task, session.worker):
-            raise PageRefused(409, _ANSWERED)
+            raise PageRefused(409, _ANSWERED.format(unit(desk.view.kind)))
         desk.tasks.stay(session.worker, task)
         self._drafts.keep((desk.view.name, task, session.worker), request.body)
         return Response(204)
@@ -225,7 +237,7 @@ class Application:
             raise PageRefused(422, f"The tracks cannot be taken: {e}") from e
         if isinstance(annotation, Failure):
             if not desk.tasks.is_open(task):
-                raise PageRefused(409, _ANSWERED, **_way_on(desk, task, session, job))
+                raise PageRefused(409, _ANSWERED.format(unit(desk.view.kind)), **_way_on(desk, task, session, job))
             desk.fail(task, annotation.reason)
             return json_response(200, _way_on(desk, task, session, job))
         if isinstance(annotation, Segments):
@@ -246,7 +258,7 @@ class Application:
             except StorageError as e:
                 raise PageRefused(500, f"The answer could not be stored: {e}") from e
             if not taken:
-                raise PageRefused(409, _ANSWERED, **_way_on(desk, task, session, job))
+                raise PageRefused(409, _ANSWERED.format(unit(desk.view.kind)), **_way_on(desk, task, session, job))
         way_on = _way_on(desk, task, session, job)
         self._drafts.drop((desk.view.name, task, session.worker))
         return json_response(200, way_on)
@@ -286,7 +298,7 @@ class Application:
     def _place(self, job: str, number: str) -> tuple[Desk, int]:
         desk = self._desk(job)
         if int(number) >= desk.tasks.total:
-            raise PageRefused(404, "This frame does not exist.")
+            raise PageRefused(404, f"This {unit(desk.view.kind)} does not exist.")
         return desk, int(number)
 
     def _sequence(self, desk: Desk, task: int) -> VideoSequence:

@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from local.sagemaker.ground_truth.labeling_job import LabelingJob
+from local.sagemaker.ground_truth.labeling_requests import Kind
 
 _CROWD_ELEMENTS = "https://assets.crowd.aws/crowd-html-elements.js"
 _OWN_ELEMENTS = "/static/crowd-elements.js"
@@ -17,33 +18,59 @@ _PAGES = Environment(
 )
 
 
-def job_list(jobs: Sequence[LabelingJob]) -> str:
-    """Render the list of jobs: those that wait for reviewers first, then the newest."""
+def unit(kind: Kind) -> str:
+    """Return the word for what reviewers get at a time in jobs of a kind."""
+    return "strip" if kind == "tracking" else "frame"
+
+
+def job_list(jobs: Sequence[LabelingJob], one_person: bool) -> str:
+    """Render the list of jobs: those that wait for reviewers first, then the newest.
+
+    `one_person`: a person may give both looks.
+    """
     rows = [_row(job) for job in reversed(jobs)]
     rows.sort(key=lambda row: row["status"] != "InProgress")
-    return _PAGES.get_template("jobs.html").render(jobs=rows)
+    return _PAGES.get_template("jobs.html").render(jobs=rows, one_person=one_person)
 
 
-def notice(title: str, text: str, again: bool = False, way: tuple[str, str] | None = None) -> str:
-    """Render a page of one message. `again`: reload it regularly. `way`: path and text of its button."""
-    return _PAGES.get_template("notice.html").render(title=title, text=text, way=way, again=again)
+def notice(
+    title: str, text: str, again: bool = False, way: tuple[str, str] | None = None, one_person: bool | None = None
+) -> str:
+    """Render a page of one message. `again`: reload it regularly. `way`: path and text of its button.
+
+    `one_person`: shows the setting of second looks.
+    """
+    page = _PAGES.get_template("notice.html")
+    return page.render(title=title, text=text, way=way, again=again, one_person=one_person)
 
 
-def all_done(job: str, jobs: Sequence[LabelingJob]) -> str:
-    """Render the page after a job's last frame, with a way to the next job or a regular reload."""
-    text = "All frames of this job are reviewed. Thank you."
-    waiting = [other.name for other in jobs if other.name != job and _waits(other)]
-    if waiting:
-        return notice("All done", f"{text} Another job is waiting.", way=(f"/jobs/{waiting[0]}/", "Next job"))
-    return notice("All done", f"{text} Frames that need a second review appear here as a new job.", again=True)
+def all_done(job: LabelingJob, jobs: Sequence[LabelingJob]) -> str:
+    """Render the page after a job's last task, with a way to the next job or a regular reload."""
+    text = f"All {unit(job.kind)}s of this job are reviewed. Thank you."
+    if way := _next_job(job, jobs):
+        return notice("All done", f"{text} Another job is waiting.", way=way)
+    return notice("All done", f"{text} What needs a second review appears here as a new job.", again=True)
 
 
-def others_at_work(job: str) -> str:
-    """Render the page of a worker for whom only frames of other workers are left."""
-    text = "A frame that they leave comes to you. If they are gone, take a frame over: the first answer counts."
-    return notice(
-        "Other reviewers have the last frames", text, again=True, way=(f"/jobs/{job}/left", "Take a frame over")
-    )
+def other_person(job: LabelingJob, jobs: Sequence[LabelingJob], alone: bool) -> str:
+    """Render the page of a worker who gave the first look to what is left. `alone`: no other worker has come."""
+    text = f"You gave these {unit(job.kind)}s their first look, so another person gives them the second one."
+    if alone:
+        text += " No other person has worked here yet. The team's lead may let one person give both looks."
+    return notice("Another person is needed", text, again=True, way=_next_job(job, jobs), one_person=False)
+
+
+def others_at_work(job: LabelingJob) -> str:
+    """Render the page of a worker for whom only tasks of other workers are left."""
+    one = unit(job.kind)
+    text = f"A {one} that they leave comes to you. If they are gone, take a {one} over: the first answer counts."
+    way = (f"/jobs/{job.name}/left", f"Take a {one} over")
+    return notice(f"Other reviewers have the last {one}s", text, again=True, way=way)
+
+
+def _next_job(job: LabelingJob, jobs: Sequence[LabelingJob]) -> tuple[str, str] | None:
+    waiting = [other.name for other in jobs if other is not job and _waits(other)]
+    return (f"/jobs/{waiting[0]}/", "Next job") if waiting else None
 
 
 def task_page(job: str, number: int, rendered: str) -> str:
@@ -71,6 +98,7 @@ def _row(job: LabelingJob) -> dict[str, object]:
     return {
         "name": job.name,
         "title": job.title,
+        "unit": unit(job.kind),
         "status": job.status,
         "done": done,
         "waits": _waits(job),

@@ -97,7 +97,12 @@ def test_what_a_person_does_at_the_portal_is_what_the_dataset_holds(pipeline: Pi
     # And so it comes again, and is right.
     again = apart(eventually, lambda: job_of(pipeline, job), "the second round")
     assert again.startswith(f"{job.removesuffix('-1')}-again")
-    second = Annotator(page, f"{pipeline.cloud.portal_url}jobs/{again}/")
+    url = f"{pipeline.cloud.portal_url}jobs/{again}/"
+    page.goto(url)
+    page.get_by_text("another person gives them the second one").wait_for()
+    page.get_by_role("button", name="Let one person give both looks").click()
+    page.wait_for_url("**/tasks/0")
+    second = Annotator(page, url)
     second.open(0)
     second.send()
     context.close()

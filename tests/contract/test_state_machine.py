@@ -294,6 +294,18 @@ def test_failed_frames_notices_a_redrive() -> None:
     assert targets(STATES["RetryFrames"]) == ["Reconcile"]
 
 
+def test_a_second_job_is_tagged_with_the_name_of_the_first() -> None:
+    tags = STATES["LabelingJob"]["Arguments"]["Tags"]
+    first = {"round": 1, "name": "now-again-1f-0001-000", "task": "tracks", "reviewers": 1, "attempt": 2}
+    assert evaluation(first).template(tags) == []
+    second = {**first, "round": 2, "name": f"{first['name']}-again"}
+    tagged = [{"Key": "second-look-at", "Value": first["name"]}]
+    assert evaluation(second).template(tags) == tagged
+    # Each of several reviewers of strips has an attempt, and is another person.
+    assert evaluation({**first, "reviewers": 2}).template(tags) == tagged
+    assert evaluation({**first, "reviewers": 2, "attempt": 1}).template(tags) == []
+
+
 def test_a_failed_shard_fails_the_run() -> None:
     shards = STATES["LabelShards"]
     assert shards["ItemProcessor"]["ProcessorConfig"]["Mode"] == "DISTRIBUTED"

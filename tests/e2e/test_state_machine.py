@@ -200,6 +200,11 @@ def test_a_job_whose_creation_got_no_answer_is_followed_to_its_end(pipeline: Pip
     ]
     jobs = [line["provenance"]["job"] for line in pipeline.lines("adopted", "dataset.manifest")]
     assert jobs == [job, f"{job.removesuffix('-1')}-again-1"]
+    # The portal gives it to another person.
+    sagemaker = pipeline.cloud.client("sagemaker")
+    arn = sagemaker.describe_labeling_job(LabelingJobName=jobs[1])["LabelingJobArn"]
+    tag = {"Key": "second-look-at", "Value": job.removesuffix("-1")}
+    assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == [tag]
 
 
 def test_an_earlier_job_without_labels_is_followed_by_the_next_attempt(pipeline: Pipeline) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 from local.records import Records
 from local.sagemaker.ground_truth.annotation_files import AnnotationFiles
@@ -19,8 +20,9 @@ from local.sagemaker.ground_truth.labeling_requests import job_kind
 from local.sagemaker.ground_truth.manifests import OBJECTS, SEGMENTED_OBJECTS, BadManifest, read_manifest
 from local.sagemaker.ground_truth.people import LIFETIME_SECONDS, await_people
 from local.sagemaker.ground_truth.scripted import answer_all
-from local.sagemaker.ground_truth.sequences import SEQUENCES, Sequences, read_track_categories
+from local.sagemaker.ground_truth.sequences import SEQUENCES, BadSequence, Sequences, read_track_categories
 from local.sagemaker.ground_truth.tasks import Clock, Result, Tasks
+from local.sagemaker.ground_truth.worker_answers import sender_of
 from local.sagemaker.ground_truth.worker_pages import BadPage, WorkerPage
 from local.sagemaker.ground_truth.worker_templates import (
     BadCategories,
@@ -39,10 +41,22 @@ _TASKS = 8
 # Kinds of records: results of tasks that a worker has answered, and that have failed without an answer.
 _RESULTS = ("answer", "failure")
 EVENT = "SageMaker Ground Truth Labeling Job State Change"
+# The tag of a job whose tasks were answered before: the name of the earlier job, or how the names of its attempts begin
+# (`-1`, `-2` follow). A private workforce's portal cannot be told; this one gives such a task to another worker.
+SECOND_LOOK = "second-look-at"
 
 
 class _JobFailed(Exception):
     """The whole job fails; the message is its FailureReason."""
+
+
+class OtherJobs(Protocol):
+    """The jobs beside this one, and whether `one_person` may give a second look to what they gave the first one."""
+
+    @property
+    def one_person(self) -> bool: ...
+
+    def __iter__(self) -> Iterator[LabelingJob]: ...
 
 
 class LabelingJob:
@@ -61,12 +75,16 @@ class LabelingJob:
         tickets: ImageTickets,
         clock: Clock,
         records: Records,
+        others: OtherJobs,
     ) -> None:
         self.name: str = request["LabelingJobName"]
         self.arn = arn("labeling-job", self.name)
         self.title: str = request["HumanTaskConfig"]["TaskTitle"]
         self._request = request
-        self._kind = job_kind(request)
+        self.kind = job_kind(request)
+        # By worker, the images of the tasks that they answered.
+        self.answered: dict[str, set[str]] = {}
+        self._others = others
         self._cloud = cloud
         self._objects = cloud.roles.assume(request["RoleArn"]).objects
         self._annotator = annotator
@@ -95,6 +113,8 @@ class LabelingJob:
         self._age = time.time() - self._created
         self._counts = Counts(**kept["counts"])
         self._output = S3Uri.parse(kept["output"]) if kept["output"] else None
+        for _, answer in self._records.all("answer", self.name):
+            self._note(_result(answer), answer.get("images", [answer["source-ref"]]))
         if self._status == "InProgress":
             # It has no tasks before its inputs are read again.
             self._status = "Initializing"
@@ -271,13 +291,13 @@ class LabelingJob:
         attribute = self._request["LabelAttributeName"]
         categories = self._text(self._request["LabelCategoryConfigS3Uri"])
         sequences = None
-        if self._kind == "tracking":
+        if self.kind == "tracking":
             sequences = Sequences(self._objects, read_track_categories(categories))
             labels: Sequence[str] = sequences.categories.labels
             # The page of a video job is Ground Truth's own.
             template = WorkerTemplate("", frozenset(), sequences.categories.audited)
         else:
-            template = read_template(self._text(human["UiConfig"]["UiTemplateS3Uri"]), self._kind)
+            template = read_template(self._text(human["UiConfig"]["UiTemplateS3Uri"]), self.kind)
             labels = read_categories(categories)
         page = WorkerPage(template.text, lambda uri: self._tickets.grant(self.name, uri))
         if template.prelabel == attribute:
@@ -285,7 +305,7 @@ class LabelingJob:
         tasks = Tasks(self._lines(attribute), self._clock, human["NumberOfHumanWorkersPerDataObject"])
         view = JobView(
             name=self.name,
-            kind=self._kind,
+            kind=self.kind,
             labels=labels,
             label_attribute=attribute,
             prelabel_attribute=template.prelabel,
@@ -300,7 +320,29 @@ class LabelingJob:
         desk = Desk(view, template, page, tasks, self._objects, self._cloud.browsers, files, limit)
         desk.render(0)
         self._take_up_answers(desk)
+        tasks.looked = self._looked(desk)
+        tasks.others_only = lambda: not self._others.one_person
         return desk
+
+    def _looked(self, desk: Desk) -> Mapping[str, Set[int]]:
+        """Find by worker the tasks whose images they answered in the job to which this one gives a second look."""
+        tag = next((tag["Value"] for tag in self._request.get("Tags", []) if tag["Key"] == SECOND_LOOK), None)
+        if tag is None:
+            return {}
+        named = re.compile(re.escape(tag) + r"(-[0-9]+)?")
+        found: dict[str, set[int]] = {}
+        earlier = [job.answered for job in self._others if job is not self and named.fullmatch(job.name)]
+        for number in range(desk.tasks.total):
+            images = set(_images(desk, number))
+            for answered in earlier:
+                for worker, theirs in answered.items():
+                    if not images.isdisjoint(theirs):
+                        found.setdefault(worker, set()).add(number)
+        return found
+
+    def _note(self, result: Result, images: Iterable[str]) -> None:
+        for answer in result.all_answers:
+            self.answered.setdefault(sender_of(answer), set()).update(images)
 
     def _take_up_answers(self, desk: Desk) -> None:
         """Settle the tasks that another process has settled, and keep the results that come."""
@@ -309,10 +351,12 @@ class LabelingJob:
                 line = desk.tasks.line(int(number))
                 if line["source-ref"] != kept["source-ref"]:
                     raise _JobFailed(f"Task {number} is {line['source-ref']}, but was {kept['source-ref']} before")
-                desk.settle(int(number), Result(kept["attributes"], kept["answer"], kept.get("answers", ())))
+                desk.settle(int(number), _result(kept))
 
         def keep(number: int, result: Result) -> None:
-            kept = {"source-ref": desk.tasks.line(number)["source-ref"], **asdict(result)}
+            images = _images(desk, number)
+            self._note(result, images)
+            kept = {"source-ref": desk.tasks.line(number)["source-ref"], "images": images, **asdict(result)}
             self._records.put(_RESULTS[result.answer is None], self.name, str(number), kept)
 
         desk.tasks.on_result = keep
@@ -330,7 +374,7 @@ class LabelingJob:
         body = self._objects.open(uri).body
         try:
             limits = {"segmentation": SEGMENTED_OBJECTS, "tracking": SEQUENCES}
-            yield from read_manifest(body, limits.get(self._kind, OBJECTS))
+            yield from read_manifest(body, limits.get(self.kind, OBJECTS))
         finally:
             body.close()
 
@@ -342,3 +386,18 @@ class LabelingJob:
             raise _JobFailed(f"{uri} is not UTF-8 text") from e
         finally:
             body.close()
+
+
+def _result(kept: Mapping[str, Any]) -> Result:
+    return Result(kept["attributes"], kept["answer"], kept.get("answers", ()))
+
+
+def _images(desk: Desk, number: int) -> list[str]:
+    """Return the S3 URIs of the images that a task is about; none of a sequence that cannot be read."""
+    line = desk.tasks.line(number)
+    if desk.view.kind != "tracking":
+        return [line["source-ref"]]
+    try:
+        return [str(frame.uri) for frame in desk.view.sequence(line).frames]
+    except BadSequence:
+        return []

@@ -42,6 +42,7 @@ class LabelingJobs:
         self._records = records
         self.tickets = ImageTickets()
         self._jobs: Registry[LabelingJob] = Registry()
+        self._one_person = False
 
     def stop(self) -> None:
         """End the running jobs without output or events, because the cloud goes down."""
@@ -50,15 +51,18 @@ class LabelingJobs:
 
     def resume(self) -> list[str]:
         """Make the kept jobs known, and let the open ones go on; return the names of those."""
+        self._one_person = any(on for _, on in self._records.all("one-person"))
         begun = []
         for name, state in self._records.all("job"):
             job = self._new_job(state["request"])
             job.restore(state)
             self._jobs.add(name, job, taken=_taken(name))
             if job.open:
-                job.start()
-                begun.append(name)
-        return begun
+                begun.append(job)
+        # A job looks for earlier ones.
+        for job in begun:
+            job.start()
+        return [job.name for job in begun]
 
     def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """CreateLabelingJob: returns at once; the job checks its inputs in S3 while it is Initializing."""
@@ -98,6 +102,16 @@ class LabelingJobs:
         """Return the ARNs of all jobs."""
         return {job.arn for job in self._jobs}
 
+    @property
+    def one_person(self) -> bool:
+        """Whether a worker may give a second look to what they gave the first one."""
+        return self._one_person
+
+    def allow_one_person(self, allowed: bool) -> None:
+        """Let workers give both looks, or not."""
+        self._records.put("one-person", "", "portal", allowed)
+        self._one_person = allowed
+
     def __iter__(self) -> Iterator[LabelingJob]:
         """Iterate over all jobs."""
         return iter(self._jobs)
@@ -108,7 +122,7 @@ class LabelingJobs:
 
     def _new_job(self, request: Mapping[str, Any]) -> LabelingJob:
         return LabelingJob(
-            request, self._cloud, self._annotator, self._settings, self.tickets, self._clock, self._records
+            request, self._cloud, self._annotator, self._settings, self.tickets, self._clock, self._records, self
         )
 
     def _job(self, name: str) -> LabelingJob:

@@ -19,6 +19,9 @@ from local.sagemaker.names import S3Uri
 from local.sagemaker.ports import ObjectStore, StorageError
 
 SEQUENCES = 10
+# An attribute of a manifest line that Ground Truth passes on and does not read: a SeqLabel of places where objects may
+# be. The portal's page takes boxes from there for an object that a worker draws.
+CANDIDATES = "candidates-ref"
 _FRAMES = 2_000
 _LABELS = 30
 _NAME_CHARACTERS = 16
@@ -70,12 +73,14 @@ class VideoFrame:
 class VideoSequence:
     """A sequence's frames in the order of the worker's page, and its tracks as that shows them at first.
 
-    `attributes`: of the frames themselves, by the name of the frame.
+    `attributes`: of the frames themselves, by the name of the frame. `candidates`: boxes that are not shown, for
+    objects that a worker draws.
     """
 
     frames: tuple[VideoFrame, ...]
     shown: Tracks
     attributes: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    candidates: Tracks = Tracks({})
 
 
 class TrackAttribute(msgspec.Struct, frozen=True, rename="camel"):
@@ -210,6 +215,7 @@ class Sequences:
 
     def __init__(self, objects: ObjectStore, categories: TrackCategories) -> None:
         self.categories = categories
+        self._classes = {str(number): name for number, name in enumerate(categories.labels)}
         self._objects = objects
         # A sequence is checked, shown and consolidated one after the other.
         self._read = functools.lru_cache(maxsize=2)(self._read_sequence)
@@ -219,7 +225,7 @@ class Sequences:
         audited = self.categories.audited
         try:
             classes = line[f"{audited}-metadata"]["class-map"]
-            return self._read(line["source-ref"], line[audited], tuple(sorted(classes.items())))
+            return self._read(line["source-ref"], line[audited], tuple(sorted(classes.items())), line.get(CANDIDATES))
         except KeyError as e:
             raise BadSequence(f"The line has no {e} of the tracks to adjust") from e
         except (TypeError, AttributeError) as e:
@@ -248,8 +254,7 @@ class Sequences:
 
     def read_label(self, label: Mapping[str, Any]) -> Tracks:
         """Read the content that `label` made."""
-        classes = {str(number): name for number, name in enumerate(self.categories.labels)}
-        return _tracks(msgspec.convert(label, _SeqLabel), classes)
+        return _tracks(msgspec.convert(label, _SeqLabel), self._classes)
 
     def class_map(self, tracks: Tracks) -> dict[str, str]:
         """Return the class ids and names of the labels that the tracks have."""
@@ -278,22 +283,28 @@ class Sequences:
             raise BadSequence(f"The label {label!r} is not in the label category file")
         return self.categories.labels.index(label)
 
-    def _read_sequence(self, place: str, labels: str, classes: tuple[tuple[str, str], ...]) -> VideoSequence:
+    def _read_sequence(
+        self, place: str, labels: str, classes: tuple[tuple[str, str], ...], hints: str | None
+    ) -> VideoSequence:
         frames = _frames(place, self._bytes(place))
-        try:
-            label = msgspec.json.decode(self._bytes(labels), type=_SeqLabel)
-            shown = _tracks(label, dict(classes))
-        except (msgspec.ValidationError, msgspec.DecodeError) as e:
-            raise BadSequence(f"{labels} is not a SeqLabel: {e}") from e
-        except KeyError as e:
-            raise BadSequence(f"{labels} has the class-id {e}, which is not in the class-map") from e
+        label, shown = self._read_tracks(labels, dict(classes))
+        candidates = self._read_tracks(hints, self._classes)[1] if hints else Tracks({})
         attributes = {frame.frame: frame.frame_attributes for frame in label.tracking_annotations}
-        sequence = VideoSequence(frames, shown, attributes)
+        sequence = VideoSequence(frames, shown, attributes, candidates)
         try:
             self.label(sequence, shown)
         except BadSequence as e:
             raise BadSequence(f"{labels}: {e}") from e
         return sequence
+
+    def _read_tracks(self, place: str, classes: Mapping[str, str]) -> tuple[_SeqLabel, Tracks]:
+        try:
+            label = msgspec.json.decode(self._bytes(place), type=_SeqLabel)
+            return label, _tracks(label, classes)
+        except (msgspec.ValidationError, msgspec.DecodeError) as e:
+            raise BadSequence(f"{place} is not a SeqLabel: {e}") from e
+        except KeyError as e:
+            raise BadSequence(f"{place} has the class-id {e}, which is not in the class-map") from e
 
     def _bytes(self, place: str) -> bytes:
         try:

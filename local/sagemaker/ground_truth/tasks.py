@@ -15,7 +15,7 @@ import weakref
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -71,13 +71,16 @@ class Tasks:
 
     A task is open until an answer claims it, even when another worker has leased it: the first worker's answer counts.
     That worker may replace it until the tasks are closed. `on_result` is called with each result before it counts.
-    With several `workers`, a task stays open until that number of them have answered it, each once.
+    With several `workers`, a task stays open until that number of them have answered it, each once. `looked`: by
+    worker, the tasks whose images they have answered before, which they do not get while `others_only` tells True.
     """
 
     def __init__(self, lines: Iterable[Mapping[str, Any]], clock: Clock = time.monotonic, workers: int = 1) -> None:
         self.workers = workers
         self._clock = clock
         self.on_result: Callable[[int, Result], None] = lambda number, result: None
+        self.looked: Mapping[str, Set[int]] = {}
+        self.others_only: Callable[[], bool] = lambda: True
         self._lines = _Records()
         self._results = _Records()
         self._cameras: list[tuple[str, str, int]] = []
@@ -129,6 +132,11 @@ class Tasks:
         """Tell whether a task can still be answered."""
         with self._changed:
             return not self._closed and self._states[number] == _OPEN
+
+    def keeps_from(self, worker: str) -> bool:
+        """Tell whether an open task is only for others, because the worker has answered its image before."""
+        with self._changed:
+            return any(self._is_kept(number, worker) for number in self.looked.get(worker, ()))
 
     def states(self, worker: str) -> list[tuple[str, TaskState]]:
         """Return the name (camera/frame) and the state of every task for a worker, in the manifest's order."""
@@ -299,9 +307,14 @@ class Tasks:
 
     def _is_free(self, number: int, worker: str, now: float) -> bool:
         """Tell whether an open task still needs an answer beside those of others who have answered it or lease it."""
+        if self._is_kept(number, worker):
+            return False
         leases = self._leases.get(number, {})
         others = sum(lease.until > now for name, lease in leases.items() if name != worker)
         return not self._has_sent(number, worker) and self._given[number] + others < self.workers
+
+    def _is_kept(self, number: int, worker: str) -> bool:
+        return self._states[number] == _OPEN and number in self.looked.get(worker, ()) and self.others_only()
 
     def _has(self, worker: str, number: int, now: float) -> bool:
         lease = self._leases[number].get(worker)

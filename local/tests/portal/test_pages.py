@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import html
 import json
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local.portal.application import BODY_BYTES
-from local.tests.portal.browser import Browser, attribute
+from local.records import KeptRecords
+from local.sagemaker.ground_truth.annotation_files import worker_answer
+from local.sagemaker.ground_truth.annotators import Boxes
+from local.sagemaker.in_memory import memory_cloud
+from local.sagemaker.service import Service
+from local.settings import PEOPLE, CloudSettings
+from local.tests.portal.browser import IMAGE, Browser, attribute
 from local.tests.portal.conftest import Clock
 from local.tests.sagemaker.jobs import ended_job, manifest_line, start_job
 from local.tests.sagemaker.stand_in import StandIn, eventually
@@ -194,6 +202,55 @@ def test_reviewers_get_different_frames(stand_in: StandIn, open_browser: Callabl
     assert fourth.next_task() is None
     assert "Other reviewers have the last frames" in fourth.get("/jobs/Drive-1/").text
     assert fourth.get(tasks[0] or "").status == 409
+
+
+def test_a_second_look_waits_for_another_person_unless_one_may_give_both(
+    stand_in: StandIn, open_browser: Callable[[], Browser]
+) -> None:
+    start_job(stand_in, *(_frame(str(n)) for n in range(2)), template=ADJUST)
+    only = open_browser()
+    for n in range(2):
+        only.get(f"/jobs/Drive-1/tasks/{n}")
+        only.submit(f"/jobs/Drive-1/tasks/{n}")
+    ended_job(stand_in)
+    # The third frame had no answer in the first round.
+    again, tags = "/jobs/Drive-again-1/", [{"Key": "second-look-at", "Value": "Drive"}]
+    frames = (_frame("1"), _frame("0"), _frame("2"))
+    start_job(stand_in, *frames, template=ADJUST, LabelingJobName="Drive-again-1", Tags=tags)
+    assert only.next_task("Drive-again-1") == f"{again}tasks/2"
+    only.submit(f"{again}tasks/2")
+    told = only.get(again).text
+    assert "No other person has worked here yet" in told
+    other = open_browser()
+    assert other.next_task("Drive-again-1") == f"{again}tasks/0"
+    assert "No other person" not in only.get(again).text
+    assert only.send("POST", "/second-looks/one-person").status == 403
+    allowed = only.send("POST", "/second-looks/one-person", b"", {"Origin": f"http://{only.host}"})
+    assert allowed.status == 204
+    assert "one person may give both looks" in only.get("/").text
+    assert only.next_task("Drive-again-1") == f"{again}tasks/1"
+
+
+def test_who_gave_the_first_look_is_known_after_a_restart(tmp_path: Path) -> None:
+    cloud, *fakes = memory_cloud()
+    records = KeptRecords(tmp_path / "kept", threading.Event())
+    before, after = (Service(CloudSettings(annotator=PEOPLE), cloud, tmp_path, records=records) for _ in range(2))
+    stand_in = StandIn(before, *fakes, tmp_path)
+    start_job(stand_in, _frame("1"), template=ADJUST)
+    before.jobs.allow_one_person(True)
+    job = before.jobs.find("Drive-1")
+    assert job
+    assert job.desk
+    content = {"boundingBox": {"boundingBoxes": [], "inputImageProperties": IMAGE}}
+    assert job.desk.submit(0, Boxes((), (640, 272)), worker_answer("ann", content, 0.0, 1.0, 1.0))
+    ended_job(stand_in)
+    before.stop()
+    after.jobs.resume()
+    known = after.jobs.find("Drive-1")
+    assert known
+    assert (known.answered, after.jobs.one_person) == ({"ann": {"s3://drives/1.png"}}, True)
+    after.stop()
+    stand_in.release_clients()
 
 
 def test_frames_of_a_reviewer_who_left_can_be_taken_over(

@@ -10,8 +10,17 @@ import pytest
 
 from local.tests.portal.browser import Answer, Browser
 from local.tests.sagemaker.jobs import ended_job, manifest_line, output_lines, start_job
-from local.tests.sagemaker.sequences import CAR, PERSON, frame_name, seq_label, sequence_line, start_sequences
-from local.tests.sagemaker.stand_in import StandIn
+from local.tests.sagemaker.sequences import (
+    CAR,
+    PERSON,
+    frame_name,
+    seq_label,
+    sequence_file,
+    sequence_line,
+    start_sequences,
+    tracking_request,
+)
+from local.tests.sagemaker.stand_in import StandIn, eventually
 
 OpenBrowser = Callable[[], Browser]
 TASK = "/jobs/Drive-1/tasks/0"
@@ -26,9 +35,9 @@ TRACKS: list[dict[str, Any]] = [
 ]
 
 
-def submit(browser: Browser, tracks: list[dict[str, Any]], **inputs: Any) -> Answer:
+def submit(browser: Browser, tracks: list[dict[str, Any]], task: str = TASK, **inputs: Any) -> Answer:
     content = {"tracks": tracks, "inputImageProperties": {"width": 640, "height": 272}, **inputs}
-    return browser.write("POST", f"{TASK}/answer", {"answerContent": content})
+    return browser.write("POST", f"{task}/answer", {"answerContent": content})
 
 
 def sent(stand_in: StandIn) -> dict[str, Any]:
@@ -78,6 +87,36 @@ def test_a_sent_strip_is_shown_as_it_was_sent_and_can_be_changed(stand_in: Stand
     assert browser.get(f"{TASK}/sequence").document["tracks"] == TRACKS[:1]
     submit(browser, TRACKS[1:])
     assert sent(stand_in) == seq_label(PERSON)
+
+
+def test_the_page_gets_the_candidates_of_a_strip(stand_in: StandIn, browser: Browser) -> None:
+    hint = "s3://labels/1/candidates.json"
+    stand_in.objects.put(hint, json.dumps(seq_label(PERSON[:1])).encode())
+    # Of the line's own class map, only the classes of the boxes that are shown are known.
+    line = sequence_line(**{"candidates-ref": hint})
+    start_sequences(stand_in, line)
+    given = browser.get(f"{TASK}/sequence").document
+    assert given["tracks"] == TRACKS
+    assert [(one["label"], one["boxes"]) for one in given["candidates"]] == [("person", [[1, 100, 50, 10, 30]])]
+
+
+def test_the_second_look_at_a_strip_is_for_another_worker(stand_in: StandIn, open_browser: OpenBrowser) -> None:
+    start_sequences(stand_in, sequence_line(1), sequence_line(2))
+    first, second = open_browser(), open_browser()
+    assert (first.next_task(), second.next_task()) == (TASK, "/jobs/Drive-1/tasks/1")
+    assert submit(first, TRACKS).status == 200
+    submit(second, TRACKS, task="/jobs/Drive-1/tasks/1")
+    ended_job(stand_in)
+    # The strips are cut anew: the same frames in other sequence files.
+    again = sequence_line(1, **{"source-ref": "s3://labels/again/seq.json"})
+    stand_in.objects.put("s3://labels/again/seq.json", json.dumps(sequence_file(1)).encode())
+    stand_in.objects.put("s3://labels/in.manifest", json.dumps(again).encode())
+    tags = [{"Key": "second-look-at", "Value": "Drive"}]
+    stand_in.sagemaker.create_labeling_job(**tracking_request(LabelingJobName="Drive-again-1", Tags=tags))
+    eventually(lambda: second.get("/jobs/Drive-again-1/").status == 303)
+    assert first.next_task("Drive-again-1") is None
+    assert "You gave these strips their first look" in first.get("/jobs/Drive-again-1/").text
+    assert first.get("/jobs/Drive-again-1/tasks/0").status == 409
 
 
 def test_another_worker_gets_the_next_strip(stand_in: StandIn, open_browser: OpenBrowser) -> None:
