@@ -448,7 +448,7 @@ export class BoundingBox extends HTMLElement {
   #unsure() {
     const form = this.closest("crowd-form");
     if (!form?.review) this.#showHint("You cannot mark this frame as unsure: the job's template has no field for notes");
-    else askWhy((comment) => form.submit({ unsure: true, ...(comment && { comment }) }), () => this.#picture.host.focus());
+    else askWhy("frame", (comment) => form.submit({ unsure: true, ...(comment && { comment }) }), () => this.#picture.host.focus());
   }
 
   /** Send the frame; if the reviewer wants it, warn once of uncertain boxes that are not reviewed. */

@@ -1,4 +1,4 @@
-// The list of a job's frames, to go to any of them.
+// The list of a job's frames or strips, to go to any of them.
 import { element, openDialog } from "./panel.js";
 import { listFrames, visit } from "./tasks.js";
 
@@ -6,13 +6,13 @@ const STATES = { all: "All", open: "Open", sent: "Sent", unsure: "Unsure" };
 // Rows on the page: of a longer list, those around the frame that is shown.
 const ROWS = 400;
 
-/** Open the list; `current`: the address of the frame that is shown. */
-export async function openFrames(current) {
+/** Open the list; `current`: the address of the one that is shown; `unit`: the word for one. */
+export async function openFrames(current, unit = "frame") {
   const frames = await listFrames();
   const at = frames?.findIndex(({ url }) => url === current) ?? -1;
   const list = element("ol", "portal-frames");
   const choice = element("p", "portal-choice");
-  const dialog = openDialog("Frames of this job", frames ? [choice, list] : ["The portal does not answer. Try again."]);
+  const dialog = openDialog(unit === "frame" ? "Frames of this job" : "Strips of this job", frames ? [choice, list] : ["The portal does not answer. Try again."]);
   if (!frames) return;
 
   const row = ({ url, name, state, number }) => {

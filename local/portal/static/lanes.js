@@ -1,5 +1,5 @@
 // The lanes below the picture: one for each track, with the frames where it has boxes, its uncertainty and key frames.
-// They are drawn when something changes. A frame that plays moves the mark of the present frame only.
+// A lane is drawn when something of it changes. A frame that plays moves the mark of the present frame only.
 import { FILLED } from "./tracks.js";
 
 const GUTTER = 132;
@@ -7,18 +7,25 @@ const RULER = 22;
 const LANE = 22;
 const BAR = 5;
 const EDGE = 10;
+const FONT = "12px system-ui, sans-serif";
+// Uncertainty below and from the level, in colours that classes do not have.
+const CERTAIN = "#4d5258";
+const UNCERTAIN = "#eceff2";
 const MARKS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
 /** Events: `seek` (detail: a frame), `select` (a track's id). */
 export class Lanes extends EventTarget {
   #tracks = [];
   #selected = null;
+  #other = null;
   #level = 0.5;
   #width = 0;
   #height = 0;
   #ratio = 1;
   #at = 0;
   #frame = 0;
+  // By track, the picture of its lane, and of what it was drawn.
+  #drawn = new Map();
 
   constructor(host, frames) {
     super();
@@ -52,14 +59,20 @@ export class Lanes extends EventTarget {
     this.#resize();
   }
 
-  /** Draw the lanes of these tracks; `level`: from which a box is uncertain. */
-  update(tracks, selected, level) {
-    this.#tracks = tracks;
+  /**
+   * Draw the lanes of these tracks; `level`: from which a box is uncertain. `other`: the track that a merge proposes,
+   * whose lane comes below the selected one's.
+   */
+  update(tracks, selected, level, other = null) {
+    const proposed = tracks.find(({ id }) => id === other);
+    const rest = tracks.filter((one) => one !== proposed);
+    this.#tracks = proposed ? rest.flatMap((one) => (one.id === selected ? [one, proposed] : [one])) : tracks;
+    this.#other = other;
     this.#level = level;
     this.space.style.height = `${RULER + tracks.length * LANE}px`;
-    if (selected !== this.#selected) {
-      const top = tracks.findIndex(({ id }) => id === selected) * LANE;
-      const room = this.#height - RULER - LANE;
+    if (selected !== this.#selected || other !== null) {
+      const top = this.#tracks.findIndex(({ id }) => id === selected) * LANE;
+      const room = this.#height - RULER - (other === null ? LANE : 2 * LANE);
       if (top >= 0) this.host.scrollTop = Math.min(Math.max(this.host.scrollTop, top - room), top);
     }
     this.#selected = selected;
@@ -108,20 +121,22 @@ export class Lanes extends EventTarget {
 
   #render() {
     const { pen } = this;
-    pen.setTransform(this.#ratio, 0, 0, this.#ratio, 0, 0);
-    pen.clearRect(0, 0, this.#width, this.#height);
-    pen.font = "12px system-ui, sans-serif";
+    if (this.still.width === 0) return;
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.clearRect(0, 0, this.still.width, this.still.height);
     const top = this.host.scrollTop;
     for (let i = Math.floor(top / LANE); i < this.#tracks.length; i++) {
       const y = RULER + i * LANE - top;
       if (y > this.#height) break;
-      this.#lane(this.#tracks[i], y);
+      pen.drawImage(this.#lane(this.#tracks[i]), 0, Math.round(y * this.#ratio));
     }
+    pen.setTransform(this.#ratio, 0, 0, this.#ratio, 0, 0);
     this.#ruler();
   }
 
   #ruler() {
     const { pen } = this;
+    pen.font = FONT;
     pen.fillStyle = "#181b1f";
     pen.fillRect(0, 0, this.#width, RULER);
     const step = MARKS.find((every) => this.#x(every) - this.#x(0) >= 44) ?? this.frames;
@@ -133,23 +148,37 @@ export class Lanes extends EventTarget {
     pen.fillText(`${this.#tracks.length} tracks`, 10, 14);
   }
 
-  #lane(track, y) {
-    const { pen } = this;
-    const selected = track.id === this.#selected;
-    pen.fillStyle = selected ? "#2b3a4d" : "#14171a";
-    pen.fillRect(0, y + 1, this.#width, LANE - 2);
-    pen.globalAlpha = track.accepted && !selected ? 0.55 : 1;
+  /** Return the picture of a track's lane. It is drawn anew only if the track, or how it looks, has changed. */
+  #lane(track) {
+    const state = track.id === this.#selected ? "selected" : track.id === this.#other ? "proposed" : this.#other === null ? "" : "pale";
+    const look = [state, track.color, this.#level, this.#width, this.#ratio].join();
+    const drawn = this.#drawn.get(track.id) ?? { canvas: document.createElement("canvas") };
+    if (drawn.track === track && drawn.look === look) return drawn.canvas;
+    this.#drawn.set(track.id, Object.assign(drawn, { track, look }));
+    // A new size clears it.
+    [drawn.canvas.width, drawn.canvas.height] = [this.still.width, Math.ceil(LANE * this.#ratio)];
+    const pen = drawn.canvas.getContext("2d");
+    pen.scale(this.#ratio, this.#ratio);
+    this.#paint(pen, track, state);
+    return drawn.canvas;
+  }
+
+  #paint(pen, track, state) {
+    pen.font = FONT;
+    pen.fillStyle = state === "selected" ? "#2b3a4d" : "#14171a";
+    pen.fillRect(0, 1, this.#width, LANE - 2);
+    pen.globalAlpha = state === "pale" ? 0.3 : track.accepted && !state ? 0.55 : 1;
     pen.fillStyle = track.color;
-    pen.fillRect(10, y + 7, 8, 8);
+    pen.fillRect(10, 7, 8, 8);
     pen.fillStyle = "#d9dee4";
-    pen.fillText(track.name, 24, y + 15, GUTTER - 48);
+    pen.fillText(track.name, 24, 15, GUTTER - 48);
     if (track.accepted) {
       pen.fillStyle = "#57ab5a";
-      pen.fillText("✓", GUTTER - 20, y + 15);
+      pen.fillText("✓", GUTTER - 20, 15);
     }
     const wide = (this.#width - GUTTER - EDGE) / this.frames;
-    const floor = y + LANE - BAR - 2;
-    for (const [color, from, to] of [["#5b5149", 0, this.#level], ["#c8692a", this.#level, Infinity]]) {
+    const floor = LANE - BAR - 2;
+    for (const [color, from, to] of [[CERTAIN, 0, this.#level], [UNCERTAIN, this.#level, Infinity]]) {
       pen.beginPath();
       for (let frame = 0; frame < this.frames; frame++) {
         const level = track.uncertainty[frame];
@@ -176,6 +205,10 @@ export class Lanes extends EventTarget {
       pen.lineTo(x, middle + 4);
       pen.fill();
     }
-    pen.globalAlpha = 1;
+    if (state !== "proposed") return;
+    pen.strokeStyle = "#fff";
+    pen.lineWidth = 2;
+    pen.setLineDash([6, 4]);
+    pen.strokeRect(1, 2, this.#width - 2, LANE - 4);
   }
 }

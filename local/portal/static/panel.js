@@ -199,8 +199,8 @@ export function keyTable(rows = keyRows()) {
   return table;
 }
 
-/** Ask why the reviewer is unsure; calls `send` with the comment, which may be empty. */
-export function askWhy(send, onClose) {
+/** Ask why the reviewer is unsure of a frame or strip; calls `send` with the comment, which may be empty. */
+export function askWhy(unit, send, onClose) {
   const text = element("textarea", "portal-comment");
   text.maxLength = 500;
   text.placeholder = "What is unclear? (optional)";
@@ -217,6 +217,6 @@ export function askWhy(send, onClose) {
     event.preventDefault();
     done();
   });
-  const dialog = openDialog("Unsure about this frame", [text, button], { onClose });
+  const dialog = openDialog(`Unsure about this ${unit}`, [text, button], { onClose });
   text.focus();
 }

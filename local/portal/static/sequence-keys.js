@@ -20,6 +20,7 @@ const KEYS = [
   ["S", "split: from this frame on it is another object"],
   ["M", "merge with another track: click it, or Enter for the one that is marked"],
   ["Delete, ⌫", "delete the whole track"],
+  ["U", "unsure: send the strip for a second review"],
   ["Ctrl Z · Ctrl ⇧ Z", "undo · redo"],
   ["Esc", "give up, or clear the selection"],
   ["H", "hold: hide all boxes"],
@@ -36,7 +37,7 @@ const PLAIN = {
   enter: "send", " ": "play", a: "accept", k: "key", r: "revert", ",": "keyBefore", ".": "keyAfter", "[": "start",
   "]": "end", x: "hide", s: "split", m: "merge", delete: "delete", backspace: "delete", escape: "escape", h: "bare",
   z: "zoom", f: "fit", "<": "slower", ">": "faster", "-": "darker", "=": "brighter", "+": "brighter", l: "strips",
-  f6: "panel", "?": "help",
+  f6: "panel", "?": "help", u: "unsure",
 };
 const ARROWS = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] };
 // For keyboards without these characters, by the key's position.

@@ -5,11 +5,11 @@ import { openFrames } from "./frame-list.js";
 import { parsed } from "./form.js";
 import { kept } from "./kept.js";
 import { Lanes } from "./lanes.js";
-import { digitOf, element, keyTable, openDialog } from "./panel.js";
+import { askWhy, digitOf, element, keyTable, openDialog } from "./panel.js";
 import { notice, post, saveDraft } from "./sending.js";
 import { commandOf, keyRows } from "./sequence-keys.js";
 import { StripPicture } from "./strip-picture.js";
-import { FILLED, Strip } from "./tracks.js";
+import { FILLED, MODEL, Strip } from "./tracks.js";
 
 const DRAFT_MS = 600;
 // Frames in a second where the sequence tells no times, and the least and most of those that it tells.
@@ -18,10 +18,10 @@ const RATES = [1, 60];
 const SPEEDS = [0.25, 0.5, 1, 2, 4];
 // A longer pause between two signs of work is not work.
 const IDLE_MS = 30_000;
+// A merge is proposed unasked below this cost.
+const LIKELY = 1;
 // Of the next strip, this many images are fetched ahead.
 const AHEAD = 24;
-// Ground Truth's category file has no colours. Orange is left to uncertainty.
-const COLORS = ["#4c9be8", "#5fbf6c", "#b18ae0", "#48c4d0", "#e6d04e", "#ee8fc4", "#a8b545", "#e2605e", "#8fa3c7", "#c9a27f"];
 const LAYOUT = `
   <div class="portal-picture" tabindex="0" role="application" aria-label="Picture with the boxes of tracks; press ? for keys"></div>
   <div class="strip-lanes" aria-hidden="true"></div>
@@ -42,6 +42,7 @@ const LAYOUT = `
       <button type="button" data-do="play">Play <kbd>Space</kbd></button>
       <button type="button" data-do="walk">Next <kbd>Tab</kbd></button>
       <button type="button" data-do="accept">Accept <kbd>A</kbd></button>
+      <button type="button" data-do="unsure">Unsure <kbd>U</kbd></button>
       <button type="button" data-do="undo">Undo <kbd>Ctrl Z</kbd></button>
       <button type="button" data-do="strips">Strips <kbd>L</kbd></button>
       <button type="button" data-do="help">Keys <kbd>?</kbd></button>
@@ -59,6 +60,8 @@ async function read(address) {
   if (!response.ok) throw new Error(document.error ?? `${address}: ${response.status}`);
   return document;
 }
+
+const asDocument = (text) => new DOMParser().parseFromString(text, "text/html");
 
 /** Return the frames in a second that a sequence's own times say. */
 function rateOf(frames) {
@@ -112,8 +115,11 @@ class Page {
   #merging = false;
   #playing = false;
   #speed = 1;
-  // When the present frame was due, and the time of a frame, in milliseconds; an array, so that playing allocates nothing.
-  #beat = new Float64Array(2);
+  // When the present frame was due, and the time of a frame, in milliseconds: whole numbers in an array, so that playing
+  // allocates nothing. The engine allocates for each fraction.
+  #beat = new Int32Array(2);
+  #shows = false;
+  #follows = false;
   #timer = 0;
   #sending = false;
   #kept = false;
@@ -125,7 +131,10 @@ class Page {
     this.sequence = sequence;
     this.context = context;
     this.film = film;
-    this.strip = new Strip({ frames: sequence.frames.length, size, tracks: sequence.tracks, clock: () => this.#work.now() });
+    const { tracks, candidates, instructions } = sequence;
+    // Ground Truth's category file has no colours, so a job may tell them where its page of boxes tells them too.
+    this.colors = parsed(asDocument(instructions.fullInstruction).querySelector("[data-portal=colors]")?.value || "{}");
+    this.strip = new Strip({ frames: sequence.frames.length, size, tracks, candidates, clock: () => this.#work.now() });
     this.#label = sequence.labels[0];
     this.rate = rateOf(sequence.frames);
     this.#beat[1] = 1000 / this.rate;
@@ -153,8 +162,7 @@ class Page {
   }
 
   colorOf(label) {
-    const index = this.sequence.labels.indexOf(label);
-    return COLORS[index] ?? `hsl(${(index * 137) % 360} 60% 65%)`;
+    return this.colors[label] ?? `hsl(${(this.sequence.labels.indexOf(label) * 137) % 360} 60% 65%)`;
   }
 
   #build() {
@@ -269,7 +277,7 @@ class Page {
     if (this.#playing) return this.#stop();
     if (this.#frame === this.strip.frames - 1) this.#seek(0);
     this.#playing = true;
-    this.#beat[0] = performance.now();
+    this.#beat[0] = performance.now() | 0;
     requestAnimationFrame(this.tick);
     return undefined;
   }
@@ -447,24 +455,29 @@ class Page {
     const told = element("div", "", "");
     const parts = [this.sequence.description, shortInstruction, fullInstruction];
     // They come from the job's own files and are shown as text: markup is left out.
-    const plain = (text) => new DOMParser().parseFromString(text, "text/html").body.textContent;
-    told.append(...parts.filter(Boolean).map((text) => element("p", "", plain(text))));
+    const plain = new Set(parts.map((text) => asDocument(text).body.textContent));
+    told.append(...[...plain].filter(Boolean).map((text) => element("p", "", text)));
     openDialog(this.sequence.title, [told]);
   }
 
   async on_strips() {
     this.#save();
-    await openFrames(url);
+    await openFrames(url, "strip");
   }
 
-  async on_send() {
+  on_unsure() {
+    this.#stop();
+    askWhy("strip", (comment) => this.on_send({ unsure: true, ...(comment && { comment }) }), () => this.picture.host.focus());
+  }
+
+  async on_send(notes = {}) {
     if (this.#merging) return this.#merge(this.picture.other);
     this.#stop();
     this.#sending = true;
     clearTimeout(this.#timer);
     this.root.classList.add("strip-sent");
     const accepted = this.tracks.filter((track) => track.accepted).length;
-    const review = { ...this.#work.noted, edits: this.strip.efforts, accepted };
+    const review = { ...this.#work.noted, ...notes, edits: this.strip.efforts, accepted };
     const { width, height } = this.strip.size;
     try {
       const answer = { tracks: this.strip.answer, inputImageProperties: { width, height }, review: JSON.stringify(review) };
@@ -519,8 +532,11 @@ class Page {
 
   #draw(box) {
     const { track } = this;
-    if (track?.drawn && !track.has[this.#frame]) this.#edit("reach", track.id, this.#frame, box);
-    else this.#selected = this.#edit("draw", crypto.randomUUID(), this.#label, this.#frame, box);
+    if (track?.drawn && !track.has[this.#frame]) {
+      this.#edit("reach", track.id, this.#frame, box);
+      const followed = this.track.has.filter((has) => has === MODEL).length - track.has.filter((has) => has === MODEL).length;
+      if (followed) this.#tell(`In ${followed} frame${followed === 1 ? "" : "s"} between, ${track.name} follows what the models found below their threshold.`);
+    } else this.#selected = this.#edit("draw", crypto.randomUUID(), this.#label, this.#frame, box);
     this.#show();
   }
 
@@ -539,13 +555,24 @@ class Page {
     this.#timer = setTimeout(() => this.#save(), DRAFT_MS);
   }
 
-  /** Show the present state, all of it. */
+  /** Show the present state, once for all that an event changes. */
   #show() {
+    if (this.#shows) return;
+    this.#shows = true;
+    queueMicrotask(() => {
+      this.#shows = false;
+      this.#render();
+    });
+  }
+
+  #render() {
     const { track } = this;
     this.picture.tracks = this.tracks;
     this.picture.selected = track?.id ?? null;
-    this.picture.other = this.#merging && track ? this.strip.continuation(track.id) : null;
-    this.lanes.update(this.tracks, this.picture.selected, this.#level);
+    const other = this.#merging && track ? this.strip.track(this.strip.continuation(track.id)) : null;
+    this.picture.other = other?.id ?? null;
+    this.picture.otherFrame = other ? this.#nearest(other) : 0;
+    this.lanes.update(this.tracks, this.picture.selected, this.#level, this.picture.other);
     const about = this.#find(".strip-track");
     about.replaceChildren();
     if (track) {
@@ -554,28 +581,33 @@ class Page {
       swatch.style.background = track.color;
       const title = element("h2", "", track.name);
       title.prepend(swatch);
+      const likely = this.strip.track(this.strip.continuation(track.id, LIKELY));
       const facts = [
         `Frames ${track.first + 1} to ${track.last + 1}, ${track.keys.length} key frame${track.keys.length === 1 ? "" : "s"}`,
         track.marks[this.#frame] ? "Key frame here" : !track.has[this.#frame] ? "No box in this frame" : track.has[this.#frame] === FILLED ? "Filled in here" : "",
         level >= 0 ? `Uncertainty here ${Math.round(100 * level)} %` : "",
         track.accepted ? "Accepted" : "",
+        likely ? `Perhaps one object with ${likely.name}: M merges` : "",
       ];
       about.append(title, ...facts.filter(Boolean).map((fact) => element("p", "", fact)));
     } else about.append(element("p", "", "No track is selected"));
     const accepted = this.tracks.filter((one) => one.accepted).length;
-    about.append(element("p", "strip-accepted", `${accepted} of ${this.tracks.length} tracks accepted, ${this.strip.places(this.#level).length} uncertain places`));
+    about.append(element("p", "strip-accepted", `${accepted} of ${this.tracks.length} tracks accepted, ${this.strip.count(this.#level)} uncertain places`));
     for (const button of this.root.querySelectorAll("[data-class]")) {
       button.setAttribute("aria-pressed", String(this.sequence.labels[button.dataset.class] === (track?.label ?? this.#label)));
     }
     this.#find('[data-do="play"]').firstChild.textContent = this.#playing ? "Stop " : "Play ";
     this.#hint(track);
+    if (this.#follows) this.picture.follow();
+    this.#follows = false;
     this.#draws();
   }
 
   #hint(track) {
-    const other = this.strip.track(this.picture.other)?.name;
+    const other = this.strip.track(this.picture.other);
+    const proposed = other ? `Enter for ${other.name} (frames ${other.first + 1} to ${other.last + 1}), or ` : "";
     let text = HINT;
-    if (this.#merging) text = `Merge ${track.name}: click the other track${other ? `, or Enter for ${other}` : ""}. Esc gives up.`;
+    if (this.#merging) text = `Merge ${track.name}: ${proposed}click another track. Esc gives up.`;
     else if (track?.drawn && !track.has[this.#frame]) text = `Draw ${track.name} here: the frames between are filled. Esc, then draw, for another object.`;
     if (this.#told !== null) [text, this.#told] = [this.#told, null];
     this.#find(".portal-hint").textContent = text;
@@ -591,10 +623,9 @@ class Page {
     this.#frame = frame;
     this.film.want(frame);
     this.picture.frame = frame;
-    if (!this.#playing) {
-      this.picture.follow();
-      this.#show();
-    } else this.#draws();
+    if (this.#playing) return this.#draws();
+    this.#follows = true;
+    return this.#show();
   }
 
   /** Draw the present frame. It runs for every frame that plays, and allocates nothing. */
@@ -604,9 +635,10 @@ class Page {
     this.place.data = this.film.failed(this.#frame) ? "This frame cannot be loaded." : this.places[this.#frame];
   }
 
-  #tick(now) {
+  #tick(time) {
     if (!this.#playing) return;
     requestAnimationFrame(this.tick);
+    const now = time | 0;
     const next = this.#frame + 1;
     if (now - this.#beat[0] < this.#beat[1]) return;
     if (next === this.strip.frames) {

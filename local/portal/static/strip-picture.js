@@ -16,6 +16,7 @@ const TAG = 15;
 const SOLID = [];
 const DASHES = [5, 3];
 const GHOST = [2, 4];
+const PROPOSED = "#fff";
 // The handles, by the sides that they move: left, top, right, bottom.
 const HANDLES = [
   [1, 1, 0, 0, "nwse-resize"], [0, 1, 0, 0, "ns-resize"], [0, 1, 1, 0, "nesw-resize"], [0, 0, 1, 0, "ew-resize"],
@@ -28,7 +29,9 @@ const along = (start, length, less, more) => (less ? start : more ? start + leng
 export class StripPicture extends EventTarget {
   tracks = [];
   selected = null;
+  // The track that a merge proposes, and the frame of its box that is shown, also if that is another one.
   other = null;
+  otherFrame = 0;
   frame = 0;
   bare = false;
   colorOf = () => "#fff";
@@ -75,8 +78,12 @@ export class StripPicture extends EventTarget {
     pen.clearRect(0, 0, this.host.clientWidth, this.host.clientHeight);
     // Boxes over another frame's image would mislead.
     if (image === null || this.bare) return;
-    for (let i = 0; i < this.tracks.length; i++) if (this.tracks[i].id !== this.selected) this.#box(this.tracks[i], false);
+    for (let i = 0; i < this.tracks.length; i++) {
+      const { id } = this.tracks[i];
+      if (id !== this.selected && id !== this.other) this.#box(this.tracks[i], false);
+    }
     for (let i = 0; i < this.tracks.length; i++) if (this.tracks[i].id === this.selected) this.#box(this.tracks[i], true);
+    for (let i = 0; i < this.tracks.length; i++) if (this.tracks[i].id === this.other) this.#box(this.tracks[i], false, this.otherFrame);
     if (this.#press?.kind === "draw") this.#band();
   }
 
@@ -123,11 +130,11 @@ export class StripPicture extends EventTarget {
     this.#view();
   }
 
-  #box(track, selected) {
-    const at = 4 * this.frame;
+  #box(track, selected, frame = this.frame) {
+    const at = 4 * frame;
     const { pen } = this;
     const { scale, x, y } = this.viewport;
-    const has = track.has[this.frame];
+    const has = track.has[frame];
     if (!has) return;
     const moved = selected && this.#preview !== null;
     const from = moved ? this.#preview : track.boxes;
@@ -136,18 +143,19 @@ export class StripPicture extends EventTarget {
     const top = Math.round(from[start + 1] * scale + y);
     const width = Math.round(from[start + 2] * scale);
     const height = Math.round(from[start + 3] * scale);
-    const strong = selected || track.id === this.#hovered || track.id === this.other;
-    pen.globalAlpha = strong || this.selected === null ? 1 : track.accepted ? 0.5 : 0.85;
+    const proposed = track.id === this.other;
+    const strong = selected || proposed || track.id === this.#hovered;
+    pen.globalAlpha = strong || this.selected === null ? 1 : this.other !== null ? 0.3 : track.accepted ? 0.5 : 0.85;
     pen.setLineDash(SOLID);
     pen.lineWidth = strong ? 5 : 4;
     pen.strokeStyle = "#0008";
     pen.strokeRect(left, top, width, height);
-    if (has === FILLED) pen.setLineDash(DASHES);
+    if (has === FILLED || frame !== this.frame) pen.setLineDash(DASHES);
     pen.lineWidth = strong ? 3 : 2;
-    pen.strokeStyle = track.color;
+    pen.strokeStyle = proposed ? PROPOSED : track.color;
     pen.strokeRect(left, top, width, height);
-    if (track.id === this.#hovered || track.id === this.other) {
-      pen.globalAlpha = 0.16;
+    if (track.id === this.#hovered || proposed) {
+      pen.globalAlpha = proposed ? 0.35 : 0.16;
       pen.fillStyle = track.color;
       pen.fillRect(left, top, width, height);
     }
@@ -156,9 +164,9 @@ export class StripPicture extends EventTarget {
     const wide = textWidth(track.name);
     if (strong || width >= 0.8 * wide) {
       const above = top > TAG + 2 ? top - TAG - 1 : top + height + 1;
-      pen.fillStyle = selected ? track.color : "#14171acc";
+      pen.fillStyle = selected ? track.color : proposed ? PROPOSED : "#14171acc";
       pen.fillRect(left - 1, above, wide, TAG);
-      pen.fillStyle = selected ? "#000" : "#f2f5f8";
+      pen.fillStyle = selected || proposed ? "#000" : "#f2f5f8";
       pen.font = FONT;
       pen.fillText(track.name, left + 3, above + 11);
     }

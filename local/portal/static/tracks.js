@@ -10,6 +10,9 @@ export const [NONE, MODEL, FILLED] = [0, 1, 2];
 
 // Frames from which an extended track takes its speed.
 const SPEED_FRAMES = 5;
+// The least IoU of a candidate with the box between two drawn ones: of the object's own class, and of another one, which
+// may be a neighbour, such as a bicycle and its rider.
+const [FITS, FITS_BETTER] = [0.5, 0.7];
 
 const mix = (a, b, share) => a + (b - a) * share;
 const sidesOf = (boxes, frame) => Array.from(boxes.subarray(4 * frame, 4 * frame + 4));
@@ -29,6 +32,22 @@ function nextName(tracks, label) {
   return `${label}:${1 + Math.max(0, ...own.map((name) => Number.parseInt(name.slice(label.length + 1), 10) || 0))}`;
 }
 
+/** The intersection over union of two boxes. */
+function iou([ax, ay, aw, ah], [bx, by, bw, bh]) {
+  const both = Math.max(0, Math.min(ax + aw, bx + bw) - Math.max(ax, bx)) * Math.max(0, Math.min(ay + ah, by + bh) - Math.max(ay, by));
+  return both / (aw * ah + bw * bh - both) || 0;
+}
+
+/** The candidate of a frame that fits a box best; null if none does. */
+function fitting(candidates, label, box) {
+  let [best, most] = [null, 0];
+  for (const one of candidates) {
+    const fit = iou(one.box, box);
+    if (fit > most && fit >= (one.label === label ? FITS : FITS_BETTER)) [best, most] = [one.box, fit];
+  }
+  return best;
+}
+
 /** Fill the frames between two with boxes on the straight way from one to the other. */
 function fillBetween(track, from, first, to, last) {
   for (let frame = from + 1; frame < to; frame++) {
@@ -36,6 +55,21 @@ function fillBetween(track, from, first, to, last) {
     for (let side = 0; side < 4; side++) track.base[4 * frame + side] = mix(first[side], last[side], share);
     track.has[frame] = FILLED;
   }
+}
+
+/** Fill the frames between two with candidates that fit the straight way, and with boxes between these. */
+function fillAlong(track, candidates, from, first, to, last) {
+  fillBetween(track, from, first, to, last);
+  let [before, start] = [from, first];
+  for (let frame = from + 1; frame < to; frame++) {
+    const found = fitting(candidates[frame], track.label, sidesOf(track.base, frame));
+    if (found === null) continue;
+    fillBetween(track, before, start, frame, found);
+    track.base.set(found, 4 * frame);
+    track.has[frame] = MODEL;
+    [before, start] = [frame, found];
+  }
+  fillBetween(track, before, start, to, last);
 }
 
 /**
@@ -158,7 +192,7 @@ const EDITS = {
   split: (tracks, { size, next }, id, frame, object) =>
     tracks.flatMap((track) => {
       if (track.id !== id) return [track];
-      if (!(track.first < frame && frame <= track.last)) throw new Error(`${track.name} cannot be split at ${frame}`);
+      if (!(track.first < frame && frame <= track.last)) throw new Error(`${track.name} cannot be split at frame ${frame + 1}`);
       const name = nextName(tracks, track.label);
       const [head, tail] = [track.copy({ accepted: false }), track.copy({ accepted: false, id: next, object, name })];
       // The parts keep their boxes, also where a correction reaches over the border.
@@ -200,16 +234,16 @@ const EDITS = {
     track.setKey(frame, within(box, size));
     return [...tracks, track.follow(size)];
   },
-  /** Draw a track's box in a frame where it has none: the frames up to its nearest box are filled. */
-  reach: (tracks, { edit, size }, id, frame, box) =>
+  /** Draw a track's box in a frame where it has none: the frames up to its nearest box are filled, along candidates. */
+  reach: (tracks, { edit, size, candidates }, id, frame, box) =>
     edit(tracks, id, (track) => {
       const given = within(box, size);
       track.pin();
       const before = track.has.findLastIndex((has, at) => has && at < frame);
       const after = track.has.findIndex((has, at) => has && at > frame);
-      if (before >= 0) fillBetween(track, before, sidesOf(track.base, before), frame, given);
+      if (before >= 0) fillAlong(track, candidates, before, sidesOf(track.base, before), frame, given);
       // A track goes on without a gap; inside one, both sides of the frame are filled.
-      if (after >= 0) fillBetween(track, frame, given, after, sidesOf(track.base, after));
+      if (after >= 0) fillAlong(track, candidates, frame, given, after, sidesOf(track.base, after));
       for (const at of [before, after]) if (at >= 0) track.setKey(at, sidesOf(track.base, at));
       track.has[frame] = FILLED;
       track.base.set(given, 4 * frame);
@@ -280,17 +314,26 @@ function readTracks(given, count, size) {
   });
 }
 
+/** Read candidates, told as tracks are, by their frame: each its label and box. */
+function readCandidates(given, count) {
+  const found = Array.from({ length: count }, () => []);
+  for (const { label, boxes } of given) for (const [frame, ...box] of boxes) found[frame].push({ label, box: box.slice(0, 4) });
+  return found;
+}
+
 export class Strip {
+  #candidates;
   #states;
   #at = 0;
   #clock;
 
   /**
-   * `frames`: their number; `size`: of the image, in pixels; `tracks`: as the portal tells them.
+   * `frames`: their number; `size`: of the image, in pixels; `tracks`, `candidates`: as the portal tells them.
    * `clock` returns the active seconds so far; the time between two edits counts for the later one.
    */
-  constructor({ frames, size, tracks, clock = () => 0 }) {
+  constructor({ frames, size, tracks, candidates = [], clock = () => 0 }) {
     this.frames = frames;
+    this.#candidates = readCandidates(candidates, frames);
     this.size = size;
     this.#clock = clock;
     const read = readTracks(tracks, frames, size);
@@ -339,6 +382,7 @@ export class Strip {
     const tools = {
       size: this.size,
       count: this.frames,
+      candidates: this.#candidates,
       next,
       edit: (all, id, change) => {
         if (!all.some((track) => track.id === id)) throw new Error(`there is no track ${id}`);
@@ -378,6 +422,11 @@ export class Strip {
     return this.tracks.flatMap((track) => placesOf(track, level)).sort((a, b) => a.frame - b.frame || a.id - b.id);
   }
 
+  /** The number of the uncertain places. */
+  count(level) {
+    return this.tracks.reduce((sum, track) => sum + placesOf(track, level).length, 0);
+  }
+
   /** The place after (step 1) or before (−1) a track's frame, around the ends; null without any. */
   place(level, { frame, id = -1 }, step) {
     const places = this.places(level);
@@ -385,11 +434,14 @@ export class Strip {
     return (step > 0 ? places.find(beyond) : places.findLast(beyond)) ?? places.at(step > 0 ? 0 : -1) ?? null;
   }
 
-  /** The track that a track most likely goes on as, or begins as: the nearest one over the smallest gap; or null. */
-  continuation(id) {
+  /**
+   * The track that a track most likely goes on as, or begins as: the nearest one over the smallest gap; or null.
+   * `most`: the cost of the last one that counts: a box's diagonal of distance, ten frames, or another class cost 1.
+   */
+  continuation(id, most = Infinity) {
     const track = this.track(id);
     let best = null;
-    let least = Infinity;
+    let least = most;
     for (const other of this.tracks) {
       if (other.id === id) continue;
       const after = other.first > track.last;

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page
 
+from autolabel.contracts.verification import TRACKS
+from autolabel.verification.jobs import label_categories
 from local.portal.server import Portal
 from local.tests.browser.conftest import apart, chromium, clock, portal, stand_in
 from local.tests.sagemaker.jobs import ended_job, output_lines
@@ -43,6 +45,8 @@ SWAPPED = moving("id-f", "car", range(6), (160, 100), (40, 30)) + moving(
     "id-f", "car", range(6, 12), (240, 100), (40, 30)
 )
 BOXES = [*LEFT, *RIGHT, *LORRY, *NOTHING, *PERSON, *SWAPPED]
+# Below the threshold, in one frame: an object that a reviewer will draw.
+CANDIDATES = moving("id-x", "person", range(3, 4), (566, 252), (20, 50))
 
 
 def picture(n: int) -> bytes:
@@ -125,8 +129,10 @@ class Reviewer:
 def reviewer(chromium: Browser, stand_in: StandIn, portal: Portal) -> Iterator[Reviewer]:
     """Open a job of two equal strips at the first one."""
     images = [picture(n) for n in range(FRAMES)]
-    lines = (sequence_line(1, LABELS), sequence_line(2, LABELS))
-    apart(start_sequences, stand_in, *lines, boxes=BOXES, images=images)
+    stand_in.objects.put("s3://labels/hint.json", json.dumps(seq_label(CANDIDATES, LABELS)).encode())
+    lines = (sequence_line(1, LABELS, **{"candidates-ref": "s3://labels/hint.json"}), sequence_line(2, LABELS))
+    told = json.loads(label_categories(LABELS, TRACKS, {"car": "#123456"}))["instructions"]
+    apart(start_sequences, stand_in, *lines, boxes=BOXES, images=images, instructions=told)
     context = chromium.new_context(viewport={"width": 1280, "height": 720}, reduced_motion="reduce")
     made = Reviewer(context.new_page())
     made.open(f"{portal.url}jobs/Drive-1/")
@@ -175,8 +181,9 @@ def test_every_kind_of_edit_reaches_the_sequence_label(reviewer: Reviewer, stand
     # The lost car is one object: the page proposes the right one.
     reviewer.go(2)
     reviewer.click(75, 220)
+    assert "Perhaps one object with car:b" in reviewer.page.locator(".strip-track").inner_text()
     reviewer.press("m")
-    assert "Enter for" in reviewer.hint
+    assert "Enter for car:b (frames 8 to 12)" in reviewer.hint
     reviewer.press("Enter")
     # The person's box is corrected once, down to the feet.
     reviewer.go(0)
@@ -196,6 +203,7 @@ def test_every_kind_of_edit_reaches_the_sequence_label(reviewer: Reviewer, stand
     reviewer.press(*["ArrowRight"] * 4)
     assert "frames between are filled" in reviewer.hint
     reviewer.drag((568, 254), (588, 304))
+    assert "In 1 frame between, person:1 follows" in reviewer.hint
     reviewer.press("a")
     content = reviewer.send()
     efforts = json.loads(content["review"])["edits"]
@@ -216,7 +224,8 @@ def test_every_kind_of_edit_reaches_the_sequence_label(reviewer: Reviewer, stand
     assert metadata["adjustment-status"] == "adjusted"
     assert metadata["class-map"] == {"0": "car", "1": "truck", "2": "person"}
     found = boxes(label)
-    new = {n: ("person", 560 + 2 * (n - 1), 250 + (n - 1), 20, 50) for n in range(1, 6)}
+    lefts = {1: 560, 2: 563, 3: 566, 4: 567, 5: 568}
+    new = {n: ("person", left, 249 + n, 20, 50) for n, left in lefts.items()}
     assert found.pop("person:1") == new
     assert found.pop("truck:1") == places(LORRY, "truck")
     assert found.pop("car:a") == {n: ("car", 40 + 5 * n, 200, 60, 40) for n in range(12)}
@@ -227,6 +236,22 @@ def test_every_kind_of_edit_reaches_the_sequence_label(reviewer: Reviewer, stand
     objects = {box["object-name"]: box["object-id"] for f in label["tracking-annotations"] for box in f["annotations"]}
     assert (objects["car:a"], objects["truck:1"], objects["person:e"]) == ("id-a", "id-c", "id-e")
     assert len(set(objects.values())) == 6
+
+
+def test_a_reviewer_can_be_unsure_of_a_strip(reviewer: Reviewer) -> None:
+    reviewer.press("u")
+    reviewer.page.get_by_role("dialog", name="Unsure about this strip").wait_for()
+    reviewer.page.keyboard.type("two cars?")
+    review = json.loads(reviewer.send()["review"])
+    assert (review["unsure"], review["comment"]) == (True, "two cars?")
+    reviewer.page.locator(".strip[data-ready]").wait_for()
+    reviewer.press("l")
+    reviewer.page.get_by_role("dialog", name="Strips of this job").get_by_text("Unsure 1").wait_for()
+
+
+def test_classes_have_the_colours_that_the_job_tells(reviewer: Reviewer) -> None:
+    swatch = reviewer.page.locator("[data-class='0'] .strip-swatch")
+    assert swatch.evaluate("(one) => getComputedStyle(one).backgroundColor") == "rgb(18, 52, 86)"
 
 
 def test_undo_takes_back_every_edit_and_redo_makes_it_again(reviewer: Reviewer, stand_in: StandIn) -> None:

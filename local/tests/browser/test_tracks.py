@@ -25,6 +25,12 @@ TRACKS = [
     {"id": "id-car", "name": "car:1", "label": "car", "boxes": CAR},
     {"id": "id-van", "name": "van:1", "label": "van", "boxes": VAN},
 ]
+# Near the straight way of an object that is drawn in frames 1 and 5: of its class, of another class, and too far off.
+CANDIDATES = [
+    {"id": "1", "name": "car:1", "label": "car", "boxes": [[2, 58, 62, 20, 20]]},
+    {"id": "2", "name": "car:2", "label": "car", "boxes": [[2, 56, 60, 10, 10], [4, 90, 60, 20, 20]]},
+    {"id": "3", "name": "van:1", "label": "van", "boxes": [[3, 62, 63, 20, 20]]},
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +49,10 @@ def model(chromium: Browser) -> Iterator[Page]:
     )
     page.goto("http://model.invalid/")
     page.evaluate(
-        """async ([frames, size, tracks]) => {
+        """async ([frames, size, tracks, candidates]) => {
           const { Strip } = await import("http://model.invalid/tracks.js");
           window.run = (edits, then = () => null) => {
-            const strip = new Strip({ frames, size, tracks });
+            const strip = new Strip({ frames, size, tracks, candidates });
             const refused = [];
             for (const [kind, ...rest] of edits) {
               try { strip.edit(kind, ...rest); } catch (error) { refused.push(error.message); }
@@ -54,7 +60,7 @@ def model(chromium: Browser) -> Iterator[Page]:
             return { answer: strip.answer, refused, edits: strip.edits, then: then(strip) };
           };
         }""",
-        [FRAMES, SIZE, TRACKS],
+        [FRAMES, SIZE, TRACKS, CANDIDATES],
     )
     yield page
     page.close()
@@ -104,6 +110,19 @@ def test_an_object_drawn_in_two_frames_becomes_a_track(model: Page) -> None:
         4: [30, 6, 13, 16],
         5: [40, 8, 14, 18],
     }
+
+
+def test_a_drawn_object_follows_the_candidates_that_fit(model: Page) -> None:
+    made = run(model, ["draw", "id-new", "car", 1, [50, 60, 20, 20]], ["reach", 2, 5, [70, 60, 20, 20]])
+    assert boxes(made, "car:2") == {
+        1: [50, 60, 20, 20],
+        2: [58, 62, 20, 20],
+        # The other class fits too loosely: between the candidate and the second drawing.
+        3: [62, 61, 20, 20],
+        4: [66, 61, 20, 20],
+        5: [70, 60, 20, 20],
+    }
+    assert run(model, *made["edits"])["answer"] == made["answer"]
 
 
 def test_ends_shorten_a_track_or_extend_it_at_its_speed(model: Page) -> None:

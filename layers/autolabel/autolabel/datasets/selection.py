@@ -180,9 +180,10 @@ def prepare_jobs(
 ) -> tuple[VerificationJob, ...]:
     """Write the label categories and the worker page, which all jobs of a run share, and name the jobs."""
     task = run.document.verification.task
-    label_bucket.write(run.folder.label_categories, label_categories(run.labels, task))
+    colors = current_taxonomy().colors
+    label_bucket.write(run.folder.label_categories, label_categories(run.labels, task, colors))
     if task not in WITHOUT_PAGE:
-        page = worker_template(current_taxonomy().colors, run.labels, task)
+        page = worker_template(colors, run.labels, task)
         label_bucket.write(run.folder.worker_page, page, "text/html")
     return tuple(
         VerificationJob(

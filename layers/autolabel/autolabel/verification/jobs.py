@@ -10,8 +10,9 @@ import hashlib
 import html
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
+from types import MappingProxyType
 from typing import TypeAlias
 
 import msgspec
@@ -41,6 +42,10 @@ ATTRIBUTES = LABELS | {TRACKS: "verified-tracks-ref"}
 # The table that says what belongs to each class, for the pages of both tasks.
 _CLASSES = "classes.liquid.html"
 _PAGES = {BOXES: "worker.liquid.html", SEGMENTS: "segments.liquid.html"}
+_TRACKS_TOLD = (
+    "Play the strip once. Correct what is wrong in a track, delete a track of no object, and draw an object that has "
+    "none. What is right stays as it is."
+)
 # Tasks that Ground Truth shows on a page of its own.
 WITHOUT_PAGE = frozenset({TRACKS})
 # Returns how many reviewers a frame gets, by its S3 URI.
@@ -221,8 +226,13 @@ def job_name(bucket: str, drive: str, run: str, index: int) -> str:
     return f"{readable}-{hashlib.sha256(f'{bucket}/{drive}'.encode()).hexdigest()[:8]}-{run}-{index:03d}"
 
 
-def label_categories(labels: Sequence[str], task: Task = BOXES) -> bytes:
-    """Encode the label category file of a job. The order of the labels gives the class ids of the manifests."""
+def label_categories(
+    labels: Sequence[str], task: Task = BOXES, colors: Mapping[str, str] = MappingProxyType({})
+) -> bytes:
+    """Encode the label category file of a job. The order of the labels gives the class ids of the manifests.
+
+    `colors`: of the classes, for a page of tracks that is not Ground Truth's.
+    """
     named = [{"label": name} for name in labels]
     if task == TRACKS:
         told = {
@@ -231,6 +241,8 @@ def label_categories(labels: Sequence[str], task: Task = BOXES) -> bytes:
             "editsAllowed": "none",
             "description": "How uncertain the models are of the box, 0 to 1",
         }
+        # As in the template of a page of boxes, Ground Truth shows nothing of it.
+        data = f'<data hidden data-portal="colors" value="{_colors(colors, labels)}"></data>'
         # Jobs of images name the version in another word.
         return msgspec.json.encode(
             {
@@ -238,6 +250,7 @@ def label_categories(labels: Sequence[str], task: Task = BOXES) -> bytes:
                 "labels": named,
                 "categoryGlobalAttributes": [told],
                 "auditLabelAttributeName": PRELABEL_TRACKS,
+                "instructions": {"shortInstruction": _TRACKS_TOLD, "fullInstruction": f"<p>{_TRACKS_TOLD}</p>{data}"},
             }
         )
     return msgspec.json.encode({"document-version": "2018-11-28", "labels": named})
@@ -248,8 +261,13 @@ def worker_template(colors: dict[str, str], labels: Sequence[str], task: Task = 
     page, classes = (
         files("autolabel.verification").joinpath(name).read_text("utf-8") for name in (_PAGES[task], _CLASSES)
     )
-    shown = {name: colors[name] for name in labels if name in colors}
-    legend = "".join(f'<li><span style="background:{color}"></span>{name}</li>' for name, color in shown.items())
+    shown = ((name, colors[name]) for name in labels if name in colors)
+    legend = "".join(f'<li><span style="background:{color}"></span>{name}</li>' for name, color in shown)
     page = page.replace("PRELABEL", PRELABEL).replace("SEGMENTATION", SEGMENTATION)
     page = page.replace("<!-- LEGEND -->", legend).replace("<!-- CLASSES -->", classes)
-    return page.replace("COLORS", html.escape(msgspec.json.encode(shown).decode())).encode()
+    return page.replace("COLORS", _colors(colors, labels)).encode()
+
+
+def _colors(colors: Mapping[str, str], labels: Sequence[str]) -> str:
+    """Encode the colours of a job's classes for an attribute of HTML."""
+    return html.escape(msgspec.json.encode({name: colors[name] for name in labels if name in colors}).decode())
