@@ -2,7 +2,8 @@
 
 const BYTES = 256 << 20;
 const LEAST_FRAMES = 16;
-const AT_ONCE = 4;
+// More would take the processor from the page, which draws meanwhile.
+const AT_ONCE = 2;
 // The share of the decoded frames before the one that is shown.
 const BEHIND = 0.25;
 
