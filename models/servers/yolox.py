@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 
 import cv2
 
 from models.servers.coco import NAMES
 from models.servers.container import JSON, Reply, Request, RequestRefused, run
 from models.servers.detections import Detections
-from models.servers.detector import Detector, read_weights
+from models.servers.detector import Detector
 from models.servers.fusion import fuse
 from models.servers.requests import read_image
 from models.servers.windows import Layout, look, whole
@@ -38,7 +39,7 @@ class YoloxModel:
     def load(self) -> None:
         # The semaphore bounds the work, which OpenCV's own threads would escape.
         cv2.setNumThreads(1)
-        self._detector = Detector(read_weights())
+        self._detector = Detector()
 
     def predict(self, request: Request) -> Reply:
         verbose, count = read_accept(request.accept)
@@ -66,7 +67,7 @@ def read_accept(accept: str) -> tuple[bool, int | None]:
     return "verbose" in parameters, count
 
 
-def render(found: Detections, *, verbose: bool, count: int | None) -> bytes:
+def render(found: Detections, *, verbose: bool, count: int | None, labels: Sequence[str] = NAMES) -> bytes:
     """The answer as JSON."""
     answer: dict[str, object] = {
         "normalized_boxes": [[round(float(v), _DIGITS) for v in box] for box in found.boxes[:count]],
@@ -74,7 +75,7 @@ def render(found: Detections, *, verbose: bool, count: int | None) -> bytes:
         "scores": [round(float(score), _DIGITS) for score in found.scores[:count]],
     }
     if verbose:
-        answer["labels"] = list(NAMES)
+        answer["labels"] = list(labels)
     return json.dumps(answer).encode()
 
 

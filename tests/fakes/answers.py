@@ -19,6 +19,16 @@ DETECTOR = Model(
     classes={"person": "person", "bicycle": "bicycle", "car": "car"},
     threshold=0.3,
 )
+BLUR = Model(
+    name="blur",
+    revision="0001",
+    endpoint="autolabel-blur",
+    decoder="jumpstart-detection",
+    purpose="views",
+    classes={"plate": "plate", "head": "head"},
+    threshold=0.2,
+)
+REGIONS = ("plate", "head")
 CAR = (0.25, 0.25, 0.5, 0.75)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autolabel.contracts.errors import CatalogueUnavailable, DocumentRefused
 from autolabel.models.catalogue import CATALOGUE_KEY, Catalogue, CatalogueIndex, Model, model_key, parse_model
-from tests.fakes.answers import DETECTOR
+from tests.fakes.answers import BLUR, DETECTOR
 
 GOOD: dict[str, Any] = msgspec.to_builtins(DETECTOR)
 
@@ -44,6 +44,20 @@ def test_the_active_models_are_the_current_revisions() -> None:
     assert shelf.catalogue.active_models() == [newer]
     assert shelf.catalogue.revision("detector.0001") == DETECTOR
     assert shelf.catalogue.revisions(["detector.0001", "detector.0002"]) == [DETECTOR, newer]
+
+
+def test_a_model_of_views_labels_no_drive() -> None:
+    shelf = Shelf(DETECTOR, BLUR, models={"detector": "0001", "blur": "0001"}, active=("blur", "detector"))
+    assert shelf.catalogue.active_models() == [DETECTOR]
+
+
+@pytest.mark.parametrize(
+    ("purpose", "classes"), [("views", {"face": "head", "car": "car"}), ("labels", {"plate": "plate"})]
+)
+def test_a_model_maps_its_classes_to_those_of_its_purpose(purpose: str, classes: dict[str, str]) -> None:
+    document = json.dumps(GOOD | {"purpose": purpose, "classes": classes}).encode()
+    with pytest.raises(DocumentRefused, match="|".join(classes.values())):
+        parse_model(document, "blur.json")
 
 
 def test_a_model_is_known_as_soon_as_it_is_added() -> None:

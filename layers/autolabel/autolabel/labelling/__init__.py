@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from autolabel.labelling.decoding import decode_answer
+    from autolabel.labelling.decoding import decode_answer, decode_regions
     from autolabel.labelling.label_shard import ShardLabelling
     from autolabel.labelling.model_detections import ModelDetections
     from autolabel.labelling.plan import plan_run
@@ -19,7 +19,10 @@ else:
     __getattr__ = lazy_face(
         __name__,
         {
-            "decoding": ("decode_answer",),
+            "decoding": (
+                "decode_answer",
+                "decode_regions",
+            ),
             "label_shard": ("ShardLabelling",),
             "model_detections": ("ModelDetections",),
             "plan": ("plan_run",),
@@ -52,6 +55,7 @@ __all__ = [
     "ShardLabelling",
     "UncertaintyMap",
     "decode_answer",
+    "decode_regions",
     "frame_uncertainty",
     "label_frame",
     "map_key",

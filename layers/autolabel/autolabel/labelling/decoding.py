@@ -1,4 +1,4 @@
-"""Decode one model's answer into detections on the taxonomy."""
+"""Decode one model's answer into detections on the taxonomy, or into the regions that views cover."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.labelling.answer_stream import project
-from autolabel.labels.detections import Detection, repair_box
+from autolabel.labels.detections import Detection, Detections, repair_box
 from autolabel.models.catalogue import Model
 from autolabel.models.decoders import Decoder, find_decoder
 
@@ -66,6 +66,15 @@ def decode_answer(chunks: Iterable[bytes], model: Model, width: int, height: int
             )
         )
     return DecodedAnswer(found, dropped, clipped)
+
+
+def decode_regions(chunks: Iterable[bytes], model: Model, width: int, height: int) -> Detections:
+    """Decode the answer of a model of views into the regions that a view covers: `name` is one of COVERED.
+
+    Arguments and errors are those of decode_answer. Regions under the model's threshold are left out.
+    """
+    found = decode_answer(chunks, model, width, height).detections
+    return Detections(width, height, tuple(one for one in found if one.score >= model.threshold_of(one.name)))
 
 
 def _read(

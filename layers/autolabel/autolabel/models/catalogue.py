@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 import msgspec
 
@@ -26,6 +27,8 @@ _HEADER = re.compile(r"[ -~]{1,1024}\Z")
 # Weights compare votes. With more than this a model needs no second one, with less it has no influence.
 MIN_WEIGHT, MAX_WEIGHT = 0.001, 1_000.0
 _REVISION = re.compile(REVISION + r"\Z")
+COVERED = ("plate", "head")
+"""What views cover: number plates and heads."""
 
 
 class Model(
@@ -45,6 +48,8 @@ class Model(
     its votes. `coverage`, `reach` on the wire: outside it, a missed object is not a vote. `authority`: classes that
     only the models which claim them may name. `calibration` by taxonomy class, identity for all others.
 
+    `purpose`: `labels`, or `views` for a model that finds what views cover: its `classes` map to those of COVERED.
+
     `answers_of`: an earlier revision whose answers this one reads, so that another threshold, class map or calibration
     costs no inference; empty: it reads its own.
     """
@@ -62,6 +67,7 @@ class Model(
     coverage: Coverage = Coverage()
     authority: tuple[str, ...] = ()
     calibration: dict[str, Calibration] = {}
+    purpose: Literal["labels", "views"] = "labels"
     answers_of: str = ""
     content_type: str = "application/x-image"
     accept: str = "application/json;verbose"
@@ -131,7 +137,10 @@ def _check(model: Model, origin: str) -> None:
     if not model.classes:
         refuse("`classes` is empty: map at least one class")
     named = [*model.classes.values(), *model.thresholds, *model.coverage.classes, *model.authority, *model.calibration]
-    current_taxonomy().require(named, origin)
+    if model.purpose == "labels":
+        current_taxonomy().require(named, origin)
+    elif unknown := sorted(set(named) - set(COVERED)):
+        refuse(f"a model of views covers {' and '.join(COVERED)}, but the document names {', '.join(unknown)}")
     for name, threshold in [("threshold", model.threshold), *model.thresholds.items()]:
         if not 0.0 <= threshold <= 1.0:
             refuse(f"the threshold {threshold} of {name!r} is not between 0 and 1")
@@ -181,14 +190,31 @@ class Catalogue:
             self._index = (self._now(), index)
         return self._index[1]
 
-    def active_models(self) -> list[Model]:
-        """Return the active models. They label frames until the drive names other models."""
+    def active_models(self, *, views: bool = False) -> list[Model]:
+        """Return the active models of labels. They label frames until the drive names other models.
+
+        With `views`, the active model of views is the last.
+        """
         index = self.index()
         missing = sorted(set(index.active) - index.models.keys())
         if missing:
             raise CatalogueUnavailable(f"{CATALOGUE_KEY} lists {missing} as active, but has no such model")
         # From this index: a newer one may lack one of them.
-        return [self.revision(f"{name}.{index.models[name]}") for name in index.active]
+        active = [self.revision(f"{name}.{index.models[name]}") for name in index.active]
+        return [model for model in active if model.purpose == "labels"] + ([self.views_model()] if views else [])
+
+    def views_model(self) -> Model:
+        """Return the active model of views; raises CatalogueUnavailable unless there is exactly one."""
+        index = self.index()
+        known = [self.revision(f"{name}.{index.models[name]}") for name in index.active if name in index.models]
+        found = [model for model in known if model.purpose == "views"]
+        if len(found) != 1:
+            named = ", ".join(model.name for model in found) or "none"
+            raise CatalogueUnavailable(
+                f"people shall see views of the frames, which takes one active model of views, and there are {named}: "
+                "add one with `autolabel models add`, or remove the others"
+            )
+        return found[0]
 
     def current(self, name: str) -> Model:
         """Return a model's current revision. Raises DocumentRefused, which names the known models, if there is none."""
