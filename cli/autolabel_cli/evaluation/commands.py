@@ -402,6 +402,75 @@ def cuboids(folder: Path, boxes: str, models: str | None, as_json: bool) -> None
     return None
 
 
+@evaluate.command("views")
+@click.argument("folder", type=click.Path(path_type=Path))
+@_format
+@click.option(
+    "--models",
+    default="yolox-tiles",
+    show_default=True,
+    help="Models of the checkout that are scored on images and views, and find what the sheets show.",
+)
+@_level
+@click.option(
+    "--plates",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File with the plates that a person can read: lines of an image's path, left, top, right, bottom.",
+)
+@click.option(
+    "--sheets",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder to write pictures to, with each vehicle and person of the views, enlarged.",
+)
+@json_option
+def views(
+    folder: Path,
+    form: Any,
+    models: str,
+    level: str | None,
+    plates: Path | None,
+    sheets: Path | None,
+    as_json: bool,
+) -> None:
+    """Cover number plates and heads in the images of FOLDER, and measure the views.
+
+    The images are covered here by the checkout's model `blur`; nothing of FOLDER changes. Where it is a labelled folder
+    (see evaluate boxes), the models are scored on the images and on their views. What stays readable only a person can
+    tell: look at --sheets, and mark the plates that can be read in the images for --plates.
+    """
+    from autolabel_cli.evaluation.servers import running_servers
+    from autolabel_cli.evaluation.views import BLUR, evaluate_views
+
+    with _files_as_errors(folder), ExitStack() as running:
+        blur, *servers = running.enter_context(running_servers([BLUR, *models.replace(",", " ").split()]))
+        display = None if as_json else running.enter_context(RunDisplay(console))
+        document = evaluate_views(
+            folder,
+            blur,
+            servers,
+            form=form,
+            level=level,
+            marks=plates,
+            sheets=sheets,
+            tell=lambda count, total: display.count("frames", count, total) if display else None,
+        )
+    if as_json:
+        return print_json(document)
+    counts = ", ".join(
+        (counted(document.frames, "frame"), counted(document.plates, "plate"), counted(document.heads, "head"))
+    )
+    console.print(f"{folder}: {counts}, {document.pixels:.2%} of the pixels", highlight=False, markup=False)
+    console.print(f"text found again where a plate is covered: {document.read_again:,}", highlight=False)
+    if document.covered_least is not None:
+        share = f"{document.covered:,} of {document.marked:,}, at least {document.covered_least:.0%}"
+        console.print(f"marked plates covered: {share} (at 95 %)", highlight=False)
+    for name, of in document.scores.items():
+        said = f"{name}, {counted(of.objects, 'object')}: AP50 {_share(of.ap50)}, on views {_share(of.ap50_views)}"
+        console.print(said, highlight=False)
+    _warn("left out", Counter(document.left_out))
+    return None
+
+
 @contextmanager
 def _files_as_errors(folder: Path) -> Iterator[None]:
     try:

@@ -231,3 +231,31 @@ class ReviewSpeedDocument(msgspec.Struct, frozen=True):
     unreviewed: dict[str, BoxShares]
     cells: list[ReviewCell]
     left_out: dict[str, int]
+
+
+class ViewScores(msgspec.Struct, frozen=True):
+    """COCO's average precision at an IoU of 0.5 of the merged models, on the frames and on their views."""
+
+    objects: int
+    ap50: float | None
+    ap50_views: float | None
+
+
+class ViewsDocument(msgspec.Struct, frozen=True):
+    """The document of `evaluate views`.
+
+    `plates`, `heads`: covered regions; `pixels`: the share of all pixels that they have. `read_again`: text that the
+    model finds in a view where a plate is covered. `marked`: plates that a person marked, `covered`: of these;
+    `covered_least`: the exact lower bound of their share at 95 %. `scores`: by group of classes, of a labelled folder.
+    """
+
+    frames: int
+    plates: int
+    heads: int
+    pixels: float
+    read_again: int
+    marked: int
+    covered: int
+    covered_least: float | None
+    scores: dict[str, ViewScores]
+    left_out: dict[str, int]

@@ -118,7 +118,7 @@ def read_folder(listing: Listing, folder: Path) -> LabelledFolder:
     seen = set[str]()
     for name, image, read in listing.entries:
         try:
-            width, height = _size(image)
+            width, height = image_size(image)
             objects = read(width, height)
         except FrameLeftOut as e:
             left_out[str(e)] += 1
@@ -152,7 +152,9 @@ def _files(folder: Path) -> Iterator[PurePosixPath]:
         yield from (below / name for name in files if not name.startswith("."))
 
 
-def _size(image: Path) -> tuple[int, int]:
+def image_size(image: Path) -> tuple[int, int]:
+    """Read the width and height of an image. FrameLeftOut when the pipeline would refuse it."""
+
     def read(start: int, count: int) -> bytes:
         with image.open("rb") as file:
             file.seek(start)

@@ -62,8 +62,8 @@ class ModelServer:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 what = "took too long to load" if self._process.poll() is None else "did not start"
                 raise CommandError(
-                    f"the model server of {self.model.name} {what}: {self._last_line()}; run `make setup setup-ssd` in "
-                    f"the checkout, or name other models with --models"
+                    f"the model server of {self.model.name} {what}: {self._last_line()}; run "
+                    f"`make setup setup-ssd setup-blur` in the checkout, or name other models with --models"
                 )
             # A server tells by nothing else that its model is loaded.
             time.sleep(_PING_INTERVAL)
@@ -133,21 +133,22 @@ def known_servers(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def running_servers(names: Sequence[str]) -> Iterator[list[ModelServer]]:
-    """Run the servers of the named models, of all when there are no names. CommandError for an unknown name."""
+    """Run the servers of the named models, without names of all that label. CommandError for an unknown name."""
     folder = models_folder()
     known = known_servers(folder)
-    chosen = list(dict.fromkeys(names)) or list(known)
-    for name in chosen:
+    for name in names:
         if name not in known:
             raise CommandError(
                 f"there is no model server for {name!r}; choose from {', '.join(known)}{did_you_mean(name, known)}"
             )
-    models = [read_document(folder / f"{name}.json") for name in chosen]
+    models = [read_document(folder / f"{name}.json") for name in dict.fromkeys(names or known)]
+    if not names:
+        models = [model for model in models if model.purpose == "labels"]
     with ExitStack() as stack:
         servers = []
-        for name, model in zip(chosen, models, strict=True):
+        for model in models:
             log = stack.enter_context(tempfile.TemporaryFile())
-            server = ModelServer(model, known[name], folder.parent, log)
+            server = ModelServer(model, known[model.name], folder.parent, log)
             stack.callback(server.stop)
             servers.append(server)
         for server in servers:
