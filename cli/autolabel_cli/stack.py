@@ -57,6 +57,11 @@ class Stack:
         """Return a parameter that the stack was deployed with. CommandError when it has none of this name."""
         return self._given(self.parameters, name)
 
+    @property
+    def shows_views(self) -> bool:
+        """Check whether people see views of all drives' frames."""
+        return self.parameters.get("Privacy") == "blur"
+
     def _given(self, values: Mapping[str, str], name: str) -> str:
         if name not in values:
             raise CommandError(f"stack {self.name!r} is older than this command: it has no {name}; deploy it again")

@@ -54,6 +54,7 @@ def handler(event: Event, context: LambdaContext) -> Answer:
     labelling = ShardLabelling(
         run,
         catalogue().revisions(run.models),
+        catalogue().revision(run.views.model) if run.views else None,
         ingest=adapters.ingest,
         label_bucket=adapters.label_bucket,
         created=request.started.rstrip("Z"),

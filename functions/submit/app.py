@@ -31,7 +31,7 @@ class Settings(msgspec.Struct, frozen=True):
     after which a drive is closed whose logs have ended; `abandoned_after`: after which it is closed without named logs.
 
     `first_wait`, `bury_after`: `first_wait` and `dead_letter_after` of Deliveries. `park_after`: receives after which a
-    unit whose endpoint is gone is parked.
+    unit whose endpoint is gone is parked. `privacy`: BLUR if people see views of all drives' frames.
     """
 
     ingest_bucket: str
@@ -49,7 +49,11 @@ class Settings(msgspec.Struct, frozen=True):
     max_answer_wait: float
     logs_quiet: float
     abandoned_after: float
+    privacy: str = "none"
 
+
+# The value of the stack's parameter Privacy with which people see views of all frames.
+BLUR = "blur"
 
 settings = read_settings(Settings, os.environ)
 adapters = Adapters(settings)
@@ -74,6 +78,7 @@ def submission() -> Submission:
             executions=adapters.executions,
             announcements=adapters.operators,
             job_labels=job_labels(settings.job_labels),
+            privacy=settings.privacy == BLUR,
             now=time.time,
         ),
         logs=DriveLogs(
@@ -85,6 +90,7 @@ def submission() -> Submission:
             abandoned_after=settings.abandoned_after,
             now=time.time,
         ),
+        privacy=settings.privacy == BLUR,
         max_answer_wait=settings.max_answer_wait,
         now=time.time,
     )

@@ -56,6 +56,7 @@ from autolabel.verification import (
     settle_round,
     take_attempt,
     write_sequences,
+    write_shown,
 )
 
 if TYPE_CHECKING:
@@ -79,7 +80,10 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Cutting(msgspec.Struct, frozen=True):
-    """A job of tracks whose frames are to be cut into strips. `manifest`: an S3 URI."""
+    """A job of Ground Truth that gets another manifest than that of its frames: strips, or lines of views.
+
+    `manifest`: the S3 URI of its frames; `strip_frames`: 0 for a job without strips.
+    """
 
     manifest: str
     strip_frames: int
@@ -118,9 +122,9 @@ class TakingOver(msgspec.Struct, frozen=True):
 class Request(msgspec.Struct, frozen=True):
     """Asks for one action.
 
-    `take_over` the reviewers' work of earlier runs; `cut` the frames of a job of tracks into sequences; `open` a
-    project, `wait` for it, `look` at it; `take` in the answers of a job that was stopped or failed; `settle` a round
-    that has ended.
+    `take_over` the reviewers' work of earlier runs; `cut` the frames of a job of tracks into sequences, or write the
+    lines of its views; `open` a project, `wait` for it, `look` at it; `take` in the answers of a job that was stopped
+    or failed; `settle` a round that has ended.
     """
 
     drive: str
@@ -217,6 +221,8 @@ class Verification:
         return taken
 
     def cut(self, asked: Cutting) -> msgspec.Struct:
+        if not asked.strip_frames:
+            return write_shown(asked.manifest, self._label_bucket)
         return write_sequences(asked.manifest, asked.strip_frames, self._run.labels, self._label_bucket)
 
     def open(self, asked: Opening) -> msgspec.Struct:

@@ -177,6 +177,7 @@ class Account:
             "LABEL_BUCKET": LABELS,
             "LEDGER_TABLE": LEDGER,
             "JOB_LABELS": "car,truck,person",
+            "PRIVACY": "none",
             "FIRST_WAIT": "10",
             "BURY_AFTER": "10",
             "PARK_AFTER": "6",
@@ -227,14 +228,14 @@ class Account:
         (thing,) = self.ingest.list(FRAME_KEY)
         return Unit.of(parse_frame_key(FRAME_KEY), thing.etag, MODEL.id)
 
-    def add_run(self, body: bytes = DOCUMENT) -> Run:
-        """Add a closed drive of one frame. `body`: its drive.json."""
+    def add_run(self, body: bytes = DOCUMENT, **changes: Any) -> Run:
+        """Add a closed drive of one frame. `body`: its drive.json; `changes`: fields of the run."""
         self.add_model()
         self.add_frame()
         self.ingest.write(DOCUMENT_KEY, body)
         document = parse_drive_document(body, DOCUMENT_KEY)
         run = Run("drive-7", "0001", document, "e", (MODEL.id,), "2026.1", ("car", "truck", "person"))
-        return self.ledger.allocate_run(run)
+        return self.ledger.allocate_run(msgspec.structs.replace(run, **changes))
 
     def add_answer(self) -> None:
         self.labels.write(self.add_frame().answer_key(1), answer(labels=("person", "bicycle", "car")))

@@ -15,11 +15,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from autolabel.aws.settings import SettingsError
+from autolabel.contracts.drive import ViewsModel
 from autolabel.contracts.errors import RunMissing, VerificationRefused, VerificationUnavailable
 from autolabel.contracts.frames import parse_frame_key
 from autolabel.contracts.logs import LogFolder, LogRecord
 from autolabel.contracts.ports import PendingUnit, WaitingJob, WaitingRun
 from autolabel.contracts.units import Unit
+from autolabel.models import model_key
 from autolabel.reporting.summary import Summary
 from autolabel.verification.label_studio.notifications import HEADER, signature
 from autolabel.verification.label_studio.results import Annotation
@@ -35,8 +37,10 @@ from tests.contract.account import (
     sample,
 )
 from tests.contract.template import CONNECTION, INGEST, LABELS, ROOT, STATE_MACHINE, allows, functions
+from tests.fakes.answers import BLUR, REGIONS
+from tests.fakes.answers import answer as answer_of
 from tests.fakes.clouds import CAMERA, lidar_drive
-from tests.fakes.images import png_header
+from tests.fakes.images import png, png_header
 from tests.fakes.label_studio import FakeLabelStudio
 from tests.fakes.logs import drive, mcap_log
 from tests.fakes.pipeline import verified
@@ -594,6 +598,28 @@ def test_a_job_of_tracks_is_cut_into_sequences(account: Account) -> None:
     (line,) = (json.loads(line) for line in account.labels.lines(written.removeprefix(f"s3://{LABELS}/")))
     for name in ("source-ref", "prelabel-ref"):
         assert account.labels.exists(line[name].removeprefix(f"s3://{LABELS}/"))
+
+
+def test_ground_truth_gets_the_view_of_a_frame(account: Account) -> None:
+    account.labels.write(model_key(BLUR.id), msgspec.json.encode(BLUR))
+    account.add_run(views=ViewsModel(BLUR.id, BLUR.id))
+    account.ingest.write(FRAME_KEY, png())
+    (thing,) = account.ingest.list(FRAME_KEY)
+    regions = answer_of([(0.25, 0.25, 0.5, 0.5)], [0.0], [0.9], REGIONS)
+    for model, body in ((MODEL.id, answer_of()), (BLUR.id, regions)):
+        unit = Unit.of(parse_frame_key(FRAME_KEY), thing.etag, model)
+        account.labels.write(unit.answer_key(1), body)
+    for function in ("reconcile-turn", "plan", "label", "assemble"):
+        account.invoke(function.partition("-")[0], sample(function))
+    event = sample("verify-cut")
+    event["cut"]["strip_frames"] = 0
+    written = account.invoke("verify", event)["manifest"]
+    (line,) = (json.loads(line) for line in account.labels.lines(written.removeprefix(f"s3://{LABELS}/")))
+    view = line["source-ref"].removeprefix(f"s3://{LABELS}/")
+    assert view.startswith(f"views/drive-7/{BLUR.id}/front/")
+    assert account.labels.exists(view)
+    for function, action in (("label", "s3:PutObject"), ("assemble", "s3:GetObject"), ("publish", "s3:GetObject")):
+        assert allows(function, action, f"arn:aws:s3:::{LABELS}/{view}")
 
 
 # Label Studio

@@ -26,6 +26,7 @@ from tests.contract.model_account import (
     bring,
     draft,
 )
+from tests.contract.template import ROOT
 from tests.fakes.answers import DETECTOR
 
 
@@ -116,6 +117,11 @@ def test_a_decoder_that_must_know_more_is_told_by_options() -> None:
 def test_without_a_decoder_the_known_ones_are_named() -> None:
     with pytest.raises(CommandError, match=r"--decoder with one of .*jumpstart-detection"):
         draft_model("street", None, None, None, {})
+
+
+def test_a_model_of_views_is_brought_by_its_document() -> None:
+    found = draft_model("blur", ROOT / "models" / "blur.json", None, None, {})
+    assert (found.purpose, set(found.classes.values())) == ("views", {"plate", "head"})
 
 
 def test_options_win_over_the_document(tmp_path: Path) -> None:

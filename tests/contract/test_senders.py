@@ -14,6 +14,7 @@ import pytest
 from autolabel.contracts.run_folder import RunFolder
 from tests.contract.permissions import SENDERS, problems, statements
 from tests.contract.template import (
+    INGEST,
     LABELS,
     ROOT,
     WITH_KEY,
@@ -83,6 +84,15 @@ def test_the_labelling_role_cannot_read_what_tells_seeds(stack: dict[str, Any]) 
     assert not may_read(folder.masks("front/1"))
     assert not may_read(f"{folder.manifests}verify-000.results.jsonl")
     assert not may_read(f"{folder.manifests}verify-000.attempt-1.results.jsonl")
+
+
+@pytest.mark.parametrize("role", ["LabelingRole", "VerifyFunctionRole", "AssembleFunctionRole", "PublishFunctionRole"])
+def test_with_views_who_shows_frames_can_read_none(expanded: dict[str, Any], role: str) -> None:
+    frame, view = f"arn:aws:s3:::{INGEST}/drives/d/front/1.png", f"arn:aws:s3:::{LABELS}/views/d/blur.0001/front/1.png"
+    for holding, of_frames in ((WITH_LABEL_STUDIO, True), (WITH_LABEL_STUDIO | {"ShowsViews"}, False)):
+        allowed = [one for one in statements(in_stack(expanded, holding)) if one.of == role and one.allows]
+        assert any(one.covers("s3:GetObject", frame) for one in allowed) is of_frames
+        assert any(one.covers("s3:GetObject", view) for one in allowed)
 
 
 def test_every_queue_and_topic_has_a_list_of_senders(stack: dict[str, Any]) -> None:

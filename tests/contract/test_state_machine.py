@@ -395,18 +395,20 @@ def test_a_second_round_waits_anew_for_answers_that_are_late() -> None:
     assert "since" not in following
 
 
-def job(task: Task, reviewers: int = 1) -> dict[str, Any]:
+def job(task: Task, reviewers: int = 1, *, views: bool = False) -> dict[str, Any]:
     """Render the CreateLabelingJob request for a job of this task, through the selector of Verify."""
-    made = VerificationJob(
-        "d-0001-000", "ground-truth", "m", 1, 0, 0, "c", "t", "w", task, ATTRIBUTES[task], 500, reviewers
-    )
+    values = ("d-0001-000", "ground-truth", "m", 1, 0, 0, "c", "t", "w")
+    made = VerificationJob(*values, task, ATTRIBUTES[task], 500, reviewers, views)
     selector = evaluation({})
     selector.context["Map"] = {"Item": {"Value": msgspec.to_builtins(made)}}
     asked: dict[str, Any] = selector.template(STATES["Verify"]["ItemSelector"])
-    if task == TRACKS:
+    choices = STATES["Back-end?"]["Choices"]
+    chosen = [choice["Next"] for choice in choices if evaluation(asked).template(choice["Condition"])]
+    assert chosen == (["CutSequences"] if task == TRACKS or views else [])
+    if chosen:
         cut = evaluation(asked).template(STATES["CutSequences"]["Arguments"]["Payload"]["cut"])
         assert cut == {"manifest": "m", "strip_frames": 500}
-        written = {"Payload": {"manifest": "m.sequences"}}
+        written = {"Payload": {"manifest": "m.sequences" if task == TRACKS else "m.shown"}}
         asked = evaluation(asked).template(STATES["CutSequences"]["Output"], result=written)
     # Times are numbers once the template is deployed.
     text = json.dumps(STATES["LabelingJob"]["Arguments"])
@@ -469,6 +471,11 @@ def test_each_of_several_reviewers_of_strips_has_a_job_of_their_own() -> None:
         take = evaluation(known).template(STATES["TakeAnswers"]["Arguments"]["Payload"]["take"])
         one = msgspec.convert(take, JobAttempt)
         assert (one.reviewers, one.completed) == (3, True)
+
+
+def test_a_job_with_views_gets_the_lines_that_name_views() -> None:
+    for views, manifest in ((False, "m"), (True, "m.shown")):
+        assert job(BOXES, views=views)["InputConfig"]["DataSource"]["S3DataSource"] == {"ManifestS3Uri": manifest}
 
 
 def test_each_attempt_of_a_job_of_tracks_gets_sequences_of_its_own() -> None:

@@ -73,6 +73,7 @@ class Pipeline:
         self.now = 1_000.0
         self.workers = 1
         self.waits = 0
+        self.privacy = False
         self.ingest = FakeBucket("ingest")
         self.labels = FakeBucket("labels")
         self.ledger = FakeLedger()
@@ -105,6 +106,7 @@ class Pipeline:
             executions=fused(self.executions, fuse),
             announcements=fused(self.announcements, fuse),
             job_labels=JOB_LABELS,
+            privacy=self.privacy,
             now=lambda: self.now,
         )
 
@@ -130,6 +132,7 @@ class Pipeline:
             executions=fused(self.executions, fuse),
             closing=self.closing(fuse),
             logs=self.drive_logs(fuse),
+            privacy=self.privacy,
             max_answer_wait=MAX_ANSWER_WAIT,
             now=lambda: self.now,
         )
@@ -219,6 +222,7 @@ class Pipeline:
         labelling = ShardLabelling(
             self.run,
             self.catalogue().revisions(self.run.models),
+            self.catalogue().revision(self.run.views.model) if self.run.views else None,
             ingest=self.ingest,
             label_bucket=self.labels,
             created="2026-01-01T00:00:00.000",

@@ -327,7 +327,7 @@ class _Gatherer:
             yield frames[seed["source-ref"]], SeededBox(shown, right)
 
     def _given(self, key: str) -> list[Json]:
-        return self._lines(key) if key.endswith(".manifest") and not key.endswith(SEQUENCES) else []
+        return self._lines(key) if key.endswith(".manifest") and frames_manifest(key) == key else []
 
     def _shard_parts(self, run: RunFolder, part: str) -> list[str]:
         """The keys of a part of all shards, as labelling left it: Link writes some parts again, under other names."""
@@ -353,7 +353,7 @@ class _Gatherer:
     def _job(self, name: str, given: str, status: str) -> Job:
         run = RunFolder(self._drive, given.split("/")[2])
         folder = f"{run.prefix}verification/{name}/"
-        manifest = frames_manifest(given) if given.endswith(SEQUENCES) else given
+        manifest = frames_manifest(given)
         lines = self._lines(manifest)
         frames = tuple(map(self._frame, lines))
         strips: tuple[tuple[Frame, ...], ...] = tuple((frame,) for frame in frames)

@@ -80,6 +80,7 @@ class Functions:
             executions=executions,
             announcements=announcements,
             job_labels=("car",),
+            privacy=False,
             now=lambda: _now(tape),
         )
         return Submission(
@@ -99,6 +100,7 @@ class Functions:
                 abandoned_after=0.0,
                 now=lambda: _now(tape),
             ),
+            privacy=False,
             max_answer_wait=MAX_ANSWER_WAIT,
             now=lambda: _now(tape),
         )

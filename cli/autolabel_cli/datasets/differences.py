@@ -110,14 +110,17 @@ class Differences:
     def page(self) -> str:
         """Render a page with the frames that changed most."""
         shown = self._foremost.ranked()[:PICTURES]
-        folders = {line.content.source_ref: line.copies for line, *_ in shown}
+        lines = {line.content.shown_ref: line for line, *_ in shown}
 
         def read(uri: str, etag: str) -> bytes:
             bucket, _, key = uri.removeprefix("s3://").partition("/")
-            if folder := folders[uri]:
-                return (folder / key).read_bytes()
+            if folder := lines[uri].copies:
+                # The copies are of the frames themselves.
+                return (folder / lines[uri].content.source_ref.split("/", 3)[3]).read_bytes()
             if self._stack is None:
                 raise FileNotFoundError(key)
+            if bucket == self._stack.labels.name:
+                return self._stack.labels.read(key) or b""
             return read_frame(self._stack.ingest, bucket, key, etag, "compare without --to")
 
         album = Album(read, len(shown))

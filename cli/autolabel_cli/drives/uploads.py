@@ -103,4 +103,5 @@ def document_of(
         verification=described.verification,
         notes=described.notes,
         tracks=described.tracks,
+        privacy=described.privacy,
     )

@@ -10,7 +10,7 @@ import msgspec
 
 from autolabel.contracts.errors import DocumentRefused
 from autolabel.labels import current_taxonomy
-from autolabel.models import DECODER_NAMES, Model, parse_model
+from autolabel.models import COVERED, DECODER_NAMES, Model, parse_model
 from autolabel_cli.errors import CommandError
 from autolabel_cli.suggestions import did_you_mean
 
@@ -69,7 +69,7 @@ def _check_names(raw: Mapping[str, Any], origin: str) -> None:
     classes, thresholds = raw["classes"], raw.get("thresholds", {})
     if not isinstance(classes, dict) or not isinstance(thresholds, dict):
         return
-    known_classes = current_taxonomy().names
+    known_classes = COVERED if raw.get("purpose") == "views" else current_taxonomy().names
     for name in [*classes.values(), *thresholds]:
         if isinstance(name, str) and name not in known_classes:
             near = did_you_mean(name, known_classes)

@@ -80,7 +80,8 @@ def draw(image: Path, detections: Sequence[Detection], out: Path) -> None:
     font = ImageFont.load_default(size)
     for detection in reversed(detections):
         left, top, right, bottom = detection.box
-        color = colors[detection.name]
+        # What views cover has no colour in the taxonomy.
+        color = colors.get(detection.name, "#d81b60")
         pen.rectangle((left, top, right, bottom), outline=color, width=max(2, picture.height // 300))
         said = f"{detection.name} {detection.confidence:.2f}"
         area = pen.textbbox((left, max(0.0, top - 1.3 * size)), said, font=font)

@@ -86,7 +86,7 @@ class Serving(NamedTuple):
 
 def plan_capacity(stack: Stack, load: Load) -> Capacity:
     """Compute what a load needs. CommandError when no model is active, or a model's seconds are unknown."""
-    models = Catalogue(stack.labels.read, time.time).active_models()
+    models = Catalogue(stack.labels.read, time.time).active_models(views=stack.shows_views)
     if not models:
         raise CommandError("no model is active: add one first (autolabel models add)")
     if unknown := set(load.seconds) - {model.name for model in models}:

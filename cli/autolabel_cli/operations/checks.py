@@ -203,7 +203,7 @@ def _event_sources(stack: Stack) -> Iterator[Finding]:
 
 
 def _endpoints(stack: Stack) -> Iterator[Finding]:
-    models = Catalogue(stack.labels.read, time.time).active_models()
+    models = Catalogue(stack.labels.read, time.time).active_models(views=stack.shows_views)
     states = SageMakerEndpointStates(stack.client("sagemaker"))
     for model in models:
         state = states.state(model.endpoint)
@@ -242,7 +242,7 @@ def _quotas(stack: Stack, load: Load | None) -> Iterator[Finding]:
 def _most_instances(stack: Stack) -> Counter[str]:
     """Count the instances to which the endpoints of active models may grow, by type."""
     sagemaker, most = stack.client("sagemaker"), Counter[str]()
-    for model in Catalogue(stack.labels.read, time.time).active_models():
+    for model in Catalogue(stack.labels.read, time.time).active_models(views=stack.shows_views):
         described = sagemaker.describe_endpoint(EndpointName=model.endpoint)
         config = sagemaker.describe_endpoint_config(EndpointConfigName=described["EndpointConfigName"])
         (target,) = stack.client("application-autoscaling").describe_scalable_targets(

@@ -26,7 +26,7 @@ from autolabel_cli.operations.interventions import caller
 from autolabel_cli.stack import Stack
 
 # Folders of the label bucket that hold a folder for each drive.
-_FOLDERS = ("labels", ANSWERS, "extractions", "publishing", "linking")
+_FOLDERS = ("labels", ANSWERS, "extractions", "publishing", "linking", "views")
 # Folders that hold a folder for each recipe, with an object for each run.
 _BY_RECIPE = ("audits/", "corrections/")
 # Objects that one DeleteObjects takes; boto3's clients have ten connections each.

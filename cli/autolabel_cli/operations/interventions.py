@@ -143,6 +143,7 @@ def relabel_drive(stack: Stack, drive: str, review: ReviewChoice = REVIEW_CHANGE
         executions=stack.executions,
         announcements=AwsAnnouncements(),
         job_labels=job_labels(stack.parameter("JobLabels")),
+        privacy=stack.shows_views,
         now=time.time,
     )
     answered = inspection.answered(latest, inspection.execution(latest))

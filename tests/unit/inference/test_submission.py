@@ -18,7 +18,7 @@ from autolabel.contracts.ports import PendingUnit
 from autolabel.contracts.units import Unit
 from autolabel.inference.submission import ObjectEvent, UnitRequest, read_message
 from autolabel.models.catalogue import CATALOGUE_KEY, CatalogueIndex
-from tests.fakes.answers import DETECTOR, add_to_catalogue, answer
+from tests.fakes.answers import BLUR, DETECTOR, add_to_catalogue, answer
 from tests.fakes.endpoints import success
 from tests.fakes.faults import Crash, Fuse
 from tests.fakes.images import png
@@ -369,6 +369,12 @@ def test_a_drive_may_name_its_model() -> None:
     pipeline = Pipeline(DETECTOR, other)
     pipeline.close(drive_document(models=["other"]))
     assert pipeline.run.models == ("other.0001",)
+
+
+def test_a_drive_cannot_be_labelled_by_a_model_of_views() -> None:
+    pipeline = Pipeline(DETECTOR, BLUR)
+    assert pipeline.close(drive_document(models=["detector", "blur"])) == ["refused"]
+    assert [refusal.reason for refusal in pipeline.ledger.refusals(DRIVE)] == ["no-labels"]
 
 
 def test_a_changed_document_keeps_the_run_and_operators_are_told(pipeline: Pipeline) -> None:

@@ -99,7 +99,7 @@ def test_an_issue_by_time_is_shown_in_three_frames() -> None:
         ingest.write(f"drives/d/front/{index:019}.png", png())
         one["provenance"]["etag"] = ingest.etag(f"drives/d/front/{index:019}.png")
         lines.append(parsed(one))
-    album = Album(frames_of(ingest), 3)
+    album = Album(frames_of(ingest, FakeBucket("labels")), 3)
     issue = LabelIssue("missing between", 0.95, expected=PixelBox("car", 300, 0, 100, 100))
     shown = album.in_time(issue, *lines)
     assert [(pane.name, [outline.kind for outline in pane.outlines]) for pane in shown.panes] == [
@@ -326,7 +326,7 @@ def test_a_page_full_of_pictures_that_compress_badly_stays_small() -> None:
         "provenance": {"camera": "front", "timestamp": "0", "etag": etag_of(body), "labelled-by": "model"},
     }
     # The pictures of a page share its room equally.
-    album = Album(frames_of(ingest), most)
+    album = Album(frames_of(ingest, FakeBucket("labels")), most)
     album.picture(parsed(line))
     (picture,) = album.images.values()
     assert len(picture) * most < 3_000_000

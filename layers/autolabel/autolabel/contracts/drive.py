@@ -16,6 +16,7 @@ from autolabel.contracts.verification import (
     TRACKS,
     BackEnd,
     Policy,
+    Privacy,
     ReviewChoice,
     Task,
     VerifyAll,
@@ -62,6 +63,7 @@ class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     `models`: names from the catalogue, default: all active ones. `verification`: which frames reviewers get, and
     where. `notes`: remarks for the readers of the summary and the report. `tracks`: link the boxes of neighbouring
     frames. `lidars`: the LiDARs with point clouds. `cuboids`: lift the labels' boxes to cuboids with their points.
+    `privacy`: people see views of the frames; None: as the stack says.
     """
 
     vehicle: str
@@ -72,6 +74,14 @@ class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     tracks: bool = True
     lidars: dict[str, Lidar] = {}
     cuboids: bool = False
+    privacy: Privacy | None = None
+
+
+class ViewsModel(msgspec.Struct, frozen=True):
+    """The model of a run that finds what views cover: its `name.revision`, and the one whose answers it reads."""
+
+    model: str
+    answers_of: str
 
 
 class Run(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -80,6 +90,8 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     `answers_of`: for each model the `name.revision` whose answers it reads; empty: each model reads its own.
     `since`: when it was allocated. `retry_failed_before`: units that failed before this time are tried once more. Both
     are seconds since the epoch. `review`: which frames with a person's label from an earlier run reviewers get again.
+    `views`: the `name.revision` of the model that finds what views cover, and the one whose answers it reads; None:
+    people see the frames themselves.
     """
 
     drive: str
@@ -93,6 +105,7 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     retry_failed_before: float = 0.0
     answers_of: tuple[str, ...] = ()
     review: ReviewChoice = REVIEW_ALL
+    views: ViewsModel | None = None
 
     @property
     def folder(self) -> RunFolder:
@@ -101,8 +114,11 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """Return what the run's units are named by: for each model the `name.revision` whose answers it reads."""
-        return self.answers_of or self.models
+        """Return what the run's units are named by: for each model the `name.revision` whose answers it reads.
+
+        The model of views, if there is one, is the last.
+        """
+        return (self.answers_of or self.models) + ((self.views.answers_of,) if self.views else ())
 
 
 def next_run(run: str) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from autolabel.contracts.drive import MAX_DOCUMENT_BYTES, Point
 from autolabel.contracts.errors import DocumentRefused
 from autolabel.contracts.frames import LOG_DOCUMENT, LogKey, is_log_name, is_name
-from autolabel.contracts.verification import Policy, VerifyAll
+from autolabel.contracts.verification import Policy, Privacy, VerifyAll
 
 # Keys of the user metadata of an extracted frame: the log that it comes from, and its place in it, which sorts as text.
 LOG, PLACE = "log", "place"
@@ -54,7 +54,7 @@ class LogDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     video, or of each by its name: text with a time zone (RFC 3339), or ns since the epoch. `selection`: which frames
     are kept: the fields of a FrameSelection, or one for each camera by its name; cameras that it does not name keep
     every frame. Without it, the stack's own counts. `ego_masks`: by camera. `vehicle`, `models`, `verification`,
-    `notes` and `tracks` are as in drive.json.
+    `notes`, `tracks` and `privacy` are as in drive.json.
     """
 
     vehicle: str = "unknown"
@@ -70,6 +70,7 @@ class LogDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     notes: tuple[str, ...] = ()
     tracks: bool = True
     cuboids: bool = False
+    privacy: Privacy | None = None
 
     def start_of(self, name: str) -> int:
         """Return the time of the first frame of the video with this name, in ns since the epoch; 0 if it is not given.

@@ -102,6 +102,16 @@ def bytes_token(etag: str) -> str:
     return hashlib.sha256(etag.strip('"').encode()).hexdigest()[:12]
 
 
+def view_key(frame: FrameKey, etag: str, model: str, suffix: str) -> str:
+    """Return the key in the label bucket of a frame's view; it belongs to the frame's bytes and to `name.revision`."""
+    return f"{views_prefix(frame.drive)}{model}/{frame.position}-{bytes_token(etag)}{suffix}"
+
+
+def views_prefix(drive: str) -> str:
+    """Return the prefix of a drive's views in the label bucket."""
+    return f"views/{drive}/"
+
+
 def pending_partition(position: str) -> int:
     """Return the drive's partition that holds the pending units of a frame."""
     return zlib.crc32(position.encode()) % PENDING_PARTITIONS

@@ -33,6 +33,8 @@ REVIEW_ALL: ReviewChoice = "all"
 
 BackEnd = Literal["ground-truth", "label-studio"]
 Task = Literal["boxes", "segments", "tracks"]
+Privacy = Literal["blur"]
+"""What people see of frames if not the frames themselves: views, in which number plates and heads are covered."""
 BOXES: Task = "boxes"
 SEGMENTS: Task = "segments"
 TRACKS: Task = "tracks"

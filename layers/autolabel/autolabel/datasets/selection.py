@@ -200,6 +200,7 @@ def prepare_jobs(
             attribute=ATTRIBUTES[task],
             strip_frames=strip_frames,
             reviewers=manifest.reviewers,
+            views=run.views is not None,
         )
         for manifest in manifests
     )

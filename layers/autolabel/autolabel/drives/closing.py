@@ -12,6 +12,7 @@ from autolabel.contracts.drive import (
     MAX_DOCUMENT_BYTES,
     MAX_MODELS,
     Run,
+    ViewsModel,
     execution_name,
     next_run,
     parse_drive_document,
@@ -37,7 +38,10 @@ class Closed(NamedTuple):
 
 
 class Closing:
-    """Allocates and starts runs. `job_labels`: the classes that reviewers are offered."""
+    """Allocates and starts runs.
+
+    `job_labels`: the classes that reviewers are offered; `privacy`: whether people see views of all drives' frames.
+    """
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class Closing:
         executions: Executions,
         announcements: Announcements,
         job_labels: tuple[str, ...],
+        privacy: bool,
         now: Callable[[], float],
     ) -> None:
         self._ingest = ingest
@@ -58,6 +63,7 @@ class Closing:
         self._executions = executions
         self._announcements = announcements
         self._job_labels = job_labels
+        self._privacy = privacy
         self._now = now
 
     def close(self, drive: str, etag: str | None = None) -> Closed:
@@ -135,6 +141,10 @@ class Closing:
             models = self._catalogue.active_models()
         else:
             models = [self._catalogue.current(name) for name in document.models]
+        if of_views := [model.name for model in models if model.purpose != "labels"]:
+            raise DocumentRefused(
+                "no-labels", f"{key} names {', '.join(of_views)}, which finds what views cover, and no labels"
+            )
         if not models:
             raise CatalogueUnavailable("the catalogue has no active model")
         if len(models) > MAX_MODELS:
@@ -146,6 +156,7 @@ class Closing:
             )
         if document.verification.task == TRACKS:
             self._check_track_labels(key)
+        views = self._catalogue.views_model() if self._privacy or document.privacy else None
         since = self._now()
         return Run(
             drive=drive,
@@ -159,6 +170,7 @@ class Closing:
             since=since,
             retry_failed_before=0.0 if run == FIRST_RUN else since,
             review=review,
+            views=ViewsModel(views.id, self._catalogue.asked(views).id) if views else None,
         )
 
     def _check_track_labels(self, key: str) -> None:

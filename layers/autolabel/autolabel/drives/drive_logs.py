@@ -247,6 +247,7 @@ def _drive_document(document: LogDocument, ended: Sequence[LogRecord], absent: S
         verification=document.verification,
         notes=(*document.notes, *notes),
         tracks=document.tracks,
+        privacy=document.privacy,
         lidars={name: Lidar(extrinsics.get(name)) for name in lidars},
         cuboids=document.cuboids and bool(lidars),
     )

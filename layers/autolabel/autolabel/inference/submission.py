@@ -103,6 +103,7 @@ def read_message(body: str) -> Iterator[Asked]:
 class Submission:
     """Takes uploads into the pipeline.
 
+    `privacy`: whether the model of views is asked for each frame at once; else the run asks it, if it shows views.
     `max_answer_wait`: the most seconds to wait for an invocation's answer, even if the model's own times are longer.
     """
 
@@ -117,6 +118,7 @@ class Submission:
         executions: Executions,
         closing: Closing,
         logs: DriveLogs,
+        privacy: bool,
         max_answer_wait: float,
         now: Callable[[], float],
     ) -> None:
@@ -128,6 +130,7 @@ class Submission:
         self._executions = executions
         self._closing = closing
         self._logs = logs
+        self._privacy = privacy
         self._max_answer_wait = max_answer_wait
         self._now = now
         self._frozen: dict[str, bool] = {}
@@ -187,7 +190,7 @@ class Submission:
     def _submit_to_all(self, key: FrameKey, message: _Message, submitted: list[Submitted]) -> None:
         """Submit a frame to all active models, and add to `submitted`. Raises EndpointUnavailable after the last."""
         unavailable = None
-        for model in self._catalogue.active_models():
+        for model in self._catalogue.active_models(views=self._privacy):
             try:
                 # As in completion and reconciliation: an answer comes from the endpoint of the revision in its name.
                 source = self._catalogue.asked(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -11,11 +12,12 @@ import msgspec
 
 from autolabel.contracts.drive import FIRST_RUN, Run, execution_name
 from autolabel.contracts.errors import AnswerRefused, ImageRefused
-from autolabel.contracts.frames import parse_frame_key
+from autolabel.contracts.frames import MAX_FRAME_BYTES, parse_frame_key
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.recipe import FUSION
+from autolabel.contracts.units import view_key
 from autolabel.contracts.verification import AGAIN, KEPT, REVIEW_ALL, SEGMENTS
-from autolabel.labelling.decoding import decode_answer
+from autolabel.labelling.decoding import decode_answer, decode_regions
 from autolabel.labelling.earlier_labels import NOTHING, PICTURE_GONE, EarlierFrame, judge_frame
 from autolabel.labelling.model_detections import ModelDetections
 from autolabel.labelling.prelabel import FrameLabels as ChosenLabels
@@ -71,13 +73,27 @@ class _Candidates(msgspec.Struct):
 
 
 class ShardLabelling:
-    """Labels the shards of one run. `created`: an ISO 8601 time without zone that all its lines carry."""
+    """Labels the shards of one run, and makes the views of their frames.
+
+    `models`: of the run's labels; `views`: the one that finds what views cover, if people see views. `created`: an ISO
+    8601 time without zone that all its lines carry.
+    """
 
     def __init__(
-        self, run: Run, models: Sequence[Model], *, ingest: Bucket, label_bucket: Bucket, created: str
+        self,
+        run: Run,
+        models: Sequence[Model],
+        views: Model | None = None,
+        *,
+        ingest: Bucket,
+        label_bucket: Bucket,
+        created: str,
     ) -> None:
         self._run = run
         self._models = {model.answers_id: model for model in models}
+        self._views = views
+        # The pixels of a large frame take hundreds of megabytes, and the function has one processor.
+        self._covering = threading.Lock()
         self._ingest = ingest
         self._label_bucket = label_bucket
         self._created = created
@@ -162,12 +178,13 @@ class ShardLabelling:
             if refused:
                 raise refused
             header = read_header(reader, frame.key)
+            view = self._make_view(frame, reader, header, self._views) if self._views else ""
         except ImageRefused as e:
             issue = FrameIssue(frame.key, e.reason, str(e), reader.source)
             return LabelledFrame("", b"", b"", b"", issue, "rejected", Counter(), Counter(), {})
         found, failures, dropped, clipped = self._detections(frame, header)
         failure = None
-        if len(failures) == len(frame.answers):
+        if len(failures) == len(self._models):
             first = next(iter(failures.values()))
             details = "; ".join(f.detail for f in failures.values())
             failure = FrameIssue(frame.key, first.reason, details, reader.source)
@@ -195,11 +212,11 @@ class ShardLabelling:
         uncertainty = None if failure else self._uncertainty(chosen, len(failures))
         shown = as_attribute(uncertainty, chosen.thresholds, header.width, header.height) if uncertainty else None
         try:
-            line = self._line(frame, reader, header, prelabel, reasons, masks, shown, labelled=failure is None)
+            line = self._line(frame, reader, header, view, prelabel, reasons, masks, shown, labelled=failure is None)
         except LineTooLong as e:
             # Without some of its boxes the pre-label would be wrong unnoticed. A reviewer gets the frame without one.
             failure, prelabel, uncertainty = FrameIssue(frame.key, e.reason, str(e), reader.source), empty, None
-            line = self._line(frame, reader, header, prelabel, [e.reason], labelled=False)
+            line = self._line(frame, reader, header, view, prelabel, [e.reason], labelled=False)
         boxes = Counter(d.name for d in prelabel)
         return LabelledFrame(
             position=key.position,
@@ -234,6 +251,9 @@ class ShardLabelling:
         dropped: Counter[str] = Counter()
         clipped: Counter[str] = Counter()
         for answer in frame.answers:
+            if answer.model not in self._models:
+                # The model of views.
+                continue
             model = self._models[answer.model]
             if answer.failure:
                 failures[model.id] = FrameIssue(frame.key, "inference-failed", f"{answer.model}: {answer.failure}")
@@ -251,6 +271,34 @@ class ShardLabelling:
             clipped[model.id] = decoded.clipped
         return found, failures, dropped, clipped
 
+    def _make_view(self, frame: ShardFrame, reader: FrameReader, header: ImageHeader, model: Model) -> str:
+        """Write the frame's view, and return its S3 URI. Raises ImageRefused: without its view, a frame is not shown.
+
+        It is written again in each run: it expires some time after its last run.
+        """
+        # Imported here because it imports numpy, which runs without views do not need.
+        from autolabel.views import cover
+
+        answer = next(answer for answer in frame.answers if answer.model == model.answers_id)
+        why = answer.failure
+        try:
+            if not why:
+                regions = decode_regions(self._label_bucket.stream(answer.key), model, header.width, header.height)
+        except AnswerRefused as e:
+            why = str(e)
+        except KeyError:
+            why = f"{answer.key} is gone"
+        if why:
+            raise ImageRefused(
+                "no-view", f"{frame.key} has no view, since {model.id} did not find what to cover: {why}"
+            )
+        body = reader(0, MAX_FRAME_BYTES)
+        with self._covering:
+            view = cover(body, frame.key, regions, model.id)
+        key = view_key(parse_frame_key(frame.key), frame.etag, model.id, f".{header.format}")
+        self._label_bucket.write(key, view, f"image/{header.format}")
+        return self._label_bucket.uri(key)
+
     def _reasons(self, failures: Mapping[str, FrameIssue]) -> list[str]:
         """Return each failed model's reason as one word: an attribute is short, and the issue has the sentence."""
         if len(self._models) == 1:
@@ -262,6 +310,7 @@ class ShardLabelling:
         frame: ShardFrame,
         reader: FrameReader,
         header: ImageHeader,
+        view: str,
         prelabel: Detections,
         reasons: Sequence[str],
         masks: MaskReferences | None = None,
@@ -285,6 +334,7 @@ class ShardLabelling:
         )
         line = prelabelled_line(
             source=self._ingest.uri(frame.key),
+            view=view,
             detections=prelabel,
             depth=header.depth,
             labels=self._run.labels,

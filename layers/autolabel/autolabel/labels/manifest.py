@@ -267,10 +267,10 @@ class ManifestLine(
 ):
     """A frame's line in a manifest or dataset. Labels and their metadata stay as they were written.
 
-    `source_ref`: the S3 URI of the frame; `review_ref`: the S3 URI of the object that reviewers see. `tracks`: for each
-    box of the label, else of the pre-label, the id of its track; empty for a box in no track. `origins`: where each of
-    these boxes comes from. `cuboids`: of each of these boxes; `cuboids_metadata`: what they were made from. `strip`: in
-    which reviewers get the frame, where the policy decides about strips.
+    `source_ref`: the S3 URI of the frame; `review_ref`: of the object that people see, absent in old lines. `tracks`:
+    for each box of the label, else of the pre-label, the id of its track; empty for a box in no track. `origins`: where
+    each of these boxes comes from. `cuboids`: of each of these boxes; `cuboids_metadata`: what they were made from.
+    `strip`: in which reviewers get the frame, where the policy decides about strips.
     """
 
     source_ref: str
@@ -313,6 +313,11 @@ class ManifestLine(
     def label_boxes(self) -> list[LabelledBox]:
         """Return the boxes of the label, else those of the pre-label; raises msgspec.ValidationError without both."""
         return self.prelabel_boxes if self.verified is UNSET else self.verified_boxes
+
+    @property
+    def shown_ref(self) -> str:
+        """Return the S3 URI of the object that people see: the frame, or its view."""
+        return self.review_ref or self.source_ref
 
     @property
     def origin(self) -> Provenance:
@@ -361,6 +366,7 @@ def with_values(part: msgspec.Raw | UnsetType, values: dict[str, object]) -> msg
 def prelabelled_line(
     *,
     source: str,
+    view: str = "",
     detections: Detections,
     depth: int,
     labels: Sequence[str],
@@ -372,15 +378,15 @@ def prelabelled_line(
 ) -> ManifestLine:
     """Make a frame's line with its pre-label.
 
-    `source`: the frame's S3 URI. `labels`: the job's labels, whose positions are the class ids. `job`: the job name in
-    the pre-label's metadata. `created`: an ISO 8601 time without zone, as Ground Truth writes it.
+    `source`: the frame's S3 URI; `view`: its view's, if people see that. `labels`: the job's labels, whose positions
+    are the class ids. `job`: the job name in the pre-label's metadata. `created`: an ISO 8601 time without zone, as
+    Ground Truth writes it.
     """
     ids = {name: i for i, name in enumerate(labels)}
     origin = {"human-annotated": "no", "creation-date": created, "job-name": job}
     line = ManifestLine(
         source_ref=source,
-        # The object that reviewers see. It may differ from the frame, for example if a copy is anonymised.
-        review_ref=source,
+        review_ref=view or source,
         prelabel=raw(
             {
                 "image_size": [{"width": detections.width, "height": detections.height, "depth": depth}],

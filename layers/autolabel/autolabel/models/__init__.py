@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from autolabel.models.calibration import Calibration, least_worthwhile
     from autolabel.models.calibration_fit import fit_calibration, fit_shift
-    from autolabel.models.catalogue import CATALOGUE_KEY, Catalogue, CatalogueIndex, Model, model_key, parse_model
+    from autolabel.models.catalogue import (
+        CATALOGUE_KEY,
+        COVERED,
+        Catalogue,
+        CatalogueIndex,
+        Model,
+        model_key,
+        parse_model,
+    )
     from autolabel.models.decoders import DECODER_NAMES, DecoderOptions
 else:
     from autolabel.lazy_faces import lazy_face
@@ -25,6 +33,7 @@ else:
             ),
             "catalogue": (
                 "CATALOGUE_KEY",
+                "COVERED",
                 "Catalogue",
                 "CatalogueIndex",
                 "Model",
@@ -40,6 +49,7 @@ else:
 
 __all__ = [
     "CATALOGUE_KEY",
+    "COVERED",
     "DECODER_NAMES",
     "Calibration",
     "Catalogue",

@@ -40,9 +40,16 @@ _LEAST_VIEW = 0.25
 ReadFrame = Callable[[str, str], bytes]
 
 
-def frames_of(ingest: Bucket) -> ReadFrame:
-    """Return what reads the frames of the ingest bucket."""
-    return lambda uri, etag: ingest.read_range(uri.removeprefix(ingest.uri("")), 0, MAX_FRAME_BYTES, etag).body
+def frames_of(ingest: Bucket, label_bucket: Bucket) -> ReadFrame:
+    """Return what reads the frames of the ingest bucket, and their views in the label bucket."""
+
+    def read(uri: str, etag: str) -> bytes:
+        if uri.startswith(ingest.uri("")):
+            return ingest.read_range(uri.removeprefix(ingest.uri("")), 0, MAX_FRAME_BYTES, etag).body
+        # Of a view that has expired there is no picture.
+        return label_bucket.read(uri.removeprefix(label_bucket.uri(""))) or b""
+
+    return read
 
 
 class PictureBox(msgspec.Struct, frozen=True):
@@ -113,7 +120,7 @@ class Comparison(msgspec.Struct, frozen=True):
 class Album:
     """Makes pictures of a dataset's lines, of at most `frames` frames. `images`: the frames as data URIs by name.
 
-    `read` gets a frame's S3 URI and ETag and returns its bytes; it raises ImageRefused.
+    `read` gets the S3 URI of a frame or its view, and the frame's ETag, and returns the bytes; it raises ImageRefused.
     """
 
     def __init__(self, read: ReadFrame, frames: int) -> None:
@@ -209,7 +216,7 @@ class Album:
 
     def _image(self, line: ManifestLine) -> str:
         """Return the name of a line's frame in the album. The frame is read once, at its first use."""
-        source = line.source_ref
+        source = line.shown_ref
         if source not in self._names:
             data = _data_uri(source, line.origin.etag, self._read, self._limit)
             name = f"frame-{len(self.images)}" if data else ""

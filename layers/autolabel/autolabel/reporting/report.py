@@ -88,7 +88,7 @@ def write_report(
     spread = [read_line(line) for line in gallery.lines]
     beside = (line for _, *lines in timed for line in lines if line)
     shown = (*changed, *(line for line, _ in with_issues), *beside, *spread)
-    album = Album(frames_of(ingest), len({line.source_ref for line in shown}))
+    album = Album(frames_of(ingest, label_bucket), len({line.source_ref for line in shown}))
     worst = [album.edits(line) for line in changed]
     contradicted = [album.issues(line, issues) for line, issues in with_issues]
     out_of_time = [album.in_time(*one) for one in timed]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from autolabel.verification.attempts import JobAttempt, take_attempt
-    from autolabel.verification.ground_truth import read_answers, read_output
+    from autolabel.verification.ground_truth import read_answers, read_output, write_shown
     from autolabel.verification.jobs import LABEL_STUDIO, BackEnds, JobRound, ReviewersOf, job_name, one_reviewer
     from autolabel.verification.label_studio.client import LabelStudioClient
     from autolabel.verification.label_studio.connection import Connection, read_connection
@@ -41,6 +41,7 @@ else:
             "ground_truth": (
                 "read_answers",
                 "read_output",
+                "write_shown",
             ),
             "jobs": (
                 "LABEL_STUDIO",
@@ -122,4 +123,5 @@ __all__ = [
     "taken_over_by",
     "wake_job",
     "write_sequences",
+    "write_shown",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -29,6 +29,7 @@ from autolabel.streams.ordered_map import map_in_order
 from autolabel.verification.consolidation import ANSWERS, ASKED
 from autolabel.verification.jobs import LABELS, JobRound, ReviewersOf, one_reviewer
 from autolabel.verification.sequence_labels import ReviewOf, expand_labels, expand_output
+from autolabel.verification.sequences import GivenManifest, shown_manifest
 
 _OUTPUT = "manifests/output/output.manifest"
 _RESPONSES = "annotations/worker-response/iteration-1/"
@@ -39,6 +40,33 @@ _MAX_RESPONSE = 200_000 + 2 * MAX_REVIEW
 # One to a strip has the boxes of up to 2,000 frames.
 _MAX_STRIP_RESPONSE = 50_000_000
 _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def write_shown(manifest: str, label_bucket: Bucket) -> GivenManifest:
+    """Write the lines of a job with the view of each frame as `source-ref`, so that nothing leads to the frame.
+
+    `manifest`: the S3 URI of the job's frames. A repeated call writes the same.
+    """
+    key = manifest.removeprefix(label_bucket.uri(""))
+
+    def shown(body: bytes) -> bytes:
+        line = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        return msgspec.json.encode(line | {"source-ref": line["review-ref"]}) + b"\n"
+
+    label_bucket.write_stream(shown_manifest(key), map(shown, label_bucket.lines(key)), "application/jsonl")
+    return GivenManifest(label_bucket.uri(shown_manifest(key)))
+
+
+def _with_source(body: bytes, sources: Mapping[str, str]) -> bytes:
+    """Return an output line with its frame as `source-ref`, if the job was given the frame's view."""
+    try:
+        shown = msgspec.json.decode(body, type=_Source).source_ref
+        source = sources.get(shown, shown)
+        if source == shown:
+            return body
+        return msgspec.json.encode(msgspec.json.decode(body, type=dict[str, msgspec.Raw]) | {"source-ref": source})
+    except _BROKEN:
+        return body
 
 
 def read_output(
@@ -63,7 +91,8 @@ def read_output(
         return
     output = one.output.removeprefix(label_bucket.uri(""))
     if one.task == SEGMENTS:
-        yield from label_bucket.lines(output)
+        sources = {line.shown_ref: line.source_ref for line in map(read_line, frames)}
+        yield from (_with_source(body, sources) for body in label_bucket.lines(output))
         return
     if one.task == TRACKS:
         yield from expand_output(one, frames, label_bucket, _reviews_of(one, label_bucket))
@@ -71,9 +100,13 @@ def read_output(
     responses = (
         _find_responses(label_bucket, output.removesuffix(_OUTPUT) + _RESPONSES) if output.endswith(_OUTPUT) else {}
     )
-    places = {msgspec.json.decode(body, type=_Source).source_ref: place for place, body in enumerate(frames)}
+    places, sources = dict[str, int](), dict[str, str]()
+    for place, line in enumerate(map(msgspec.json.Decoder(_Source).decode, frames)):
+        places[line.source_ref] = place
+        sources[line.review_ref or line.source_ref] = line.source_ref
 
     def with_review(body: bytes) -> bytes:
+        body = _with_source(body, sources)
         try:
             source = msgspec.json.decode(body, type=_Source).source_ref
             keys = responses.get(places.get(source, -1), ())
@@ -206,8 +239,9 @@ def _answered(
     return _with_review(msgspec.json.encode(line), answer)
 
 
-class _Source(msgspec.Struct, rename={"source_ref": "source-ref"}):
+class _Source(msgspec.Struct, rename="kebab"):
     source_ref: str
+    review_ref: str = ""
 
 
 class _Drawn(msgspec.Struct, frozen=True):

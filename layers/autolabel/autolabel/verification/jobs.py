@@ -85,7 +85,7 @@ class VerificationJob(msgspec.Struct, frozen=True):
     `name` has room for round and attempt; `manifest`, `categories`, `template`: S3 URIs. `workteam`: the ARN of Ground
     Truth's work team. `task`: what reviewers correct; `attribute`: the name of their label in a manifest line.
     `template`: empty if Ground Truth has the page. `strip_frames`: the most frames of a strip, for the task `tracks`.
-    `reviewers`: how many label each frame in the first round.
+    `reviewers`: how many label each frame in the first round. `views`: reviewers see views of the frames.
     """
 
     name: str
@@ -101,6 +101,7 @@ class VerificationJob(msgspec.Struct, frozen=True):
     attribute: str = VERIFIED
     strip_frames: int = 0
     reviewers: int = 1
+    views: bool = False
 
 
 class EarlierAttempt(msgspec.Struct, frozen=True):

@@ -26,8 +26,9 @@ from autolabel.labels.manifest import (
     read_line,
 )
 
-# How the manifest of a job's sequences ends.
+# How the manifests end that Ground Truth gets in the place of that of the frames: of sequences, and of views.
 SEQUENCES = ".sequences.manifest"
+SHOWN = ".shown.manifest"
 # The attribute of a box that tells its uncertainty.
 UNCERTAINTY = "uncertainty"
 # The attribute of a frame's line of answers that names the sequence with its label.
@@ -120,8 +121,8 @@ class SequenceLine(
     candidates: str = ""
 
 
-class WrittenSequences(msgspec.Struct, frozen=True):
-    """The sequences of a job: the S3 URI of their manifest."""
+class GivenManifest(msgspec.Struct, frozen=True):
+    """What Ground Truth gets in the place of the manifest of a job's frames: the S3 URI of a manifest."""
 
     manifest: str
 
@@ -138,12 +139,17 @@ def sequences_manifest(manifest: str) -> str:
     return manifest.removesuffix(".manifest") + SEQUENCES
 
 
-def frames_manifest(sequences: str) -> str:
-    """Return the key or S3 URI of the manifest of frames; `sequences`: of the job's sequences."""
-    return f"{sequences.removesuffix(SEQUENCES)}.manifest"
+def shown_manifest(manifest: str) -> str:
+    """Return the key or S3 URI of the manifest with the frames' views; `manifest`: of the job's frames."""
+    return manifest.removesuffix(".manifest") + SHOWN
 
 
-def write_sequences(manifest: str, strip_frames: int, classes: Sequence[str], label_bucket: Bucket) -> WrittenSequences:
+def frames_manifest(given: str) -> str:
+    """Return the key or S3 URI of the manifest of a job's frames; `given`: of what Ground Truth got."""
+    return f"{given.removesuffix(SEQUENCES).removesuffix(SHOWN).removesuffix('.manifest')}.manifest"
+
+
+def write_sequences(manifest: str, strip_frames: int, classes: Sequence[str], label_bucket: Bucket) -> GivenManifest:
     """Write the sequences of a job, once, since a job may be at work with them.
 
     `manifest`: the S3 URI of the job's frames; `strip_frames`: the most in a sequence. `classes`: in the order of the
@@ -159,7 +165,7 @@ def write_sequences(manifest: str, strip_frames: int, classes: Sequence[str], la
             for number, strip in enumerate(cut_strips(map(read_line, label_bucket.lines(key)), strip_frames), 1)
         )
         label_bucket.write_stream(name, lines, "application/jsonl", once=True)
-    return WrittenSequences(label_bucket.uri(name))
+    return GivenManifest(label_bucket.uri(name))
 
 
 def cut_strips(lines: Iterable[ManifestLine], strip_frames: int) -> Iterator[list[ManifestLine]]:
@@ -169,8 +175,8 @@ def cut_strips(lines: Iterable[ManifestLine], strip_frames: int) -> Iterator[lis
     """
     strip, before = list[ManifestLine](), ""
     for line in lines:
-        prefix, _, name = shown_object(line).rpartition("/")
-        same = bool(strip) and shown_object(strip[0]).rpartition("/")[0] == prefix
+        prefix, _, name = line.shown_ref.rpartition("/")
+        same = bool(strip) and strip[0].shown_ref.rpartition("/")[0] == prefix
         same = same and strip[0].strip == line.strip
         if same and name.encode() <= before.encode():
             raise CountMismatch(f"{line.source_ref} comes after {before}, and the worker's page sorts frames by name")
@@ -196,14 +202,9 @@ def read_sequence(line: SequenceLine, label_bucket: Bucket) -> tuple[SequenceFil
     return sequence, {frame.frame: frame.annotations for frame in shown.tracking_annotations}
 
 
-def shown_object(line: ManifestLine) -> str:
-    """Return the S3 URI of the object that reviewers see of a frame."""
-    return line.review_ref or line.source_ref
-
-
 def shown_frames(frames: Iterable[bytes]) -> dict[str, ShownFrame]:
     """Find the frames of a job by the S3 URIs of what reviewers see. `frames`: the lines of its manifest."""
-    return {shown_object(line): ShownFrame(line.source_ref, line.size) for line in map(read_line, frames)}
+    return {line.shown_ref: ShownFrame(line.source_ref, line.size) for line in map(read_line, frames)}
 
 
 def count_sequences(manifest: str, labelled: Collection[str], label_bucket: Bucket) -> int:
@@ -232,9 +233,9 @@ def _write_sequence(
 ) -> SequenceLine:
     """Write the files of one sequence; return its line of the manifest."""
     names, hints = _Names(classes), _Names(classes)
-    prefix = shown_object(strip[0]).rpartition("/")[0] + "/"
+    prefix = strip[0].shown_ref.rpartition("/")[0] + "/"
     frames = [
-        SequenceFrame(at, shown_object(line).removeprefix(prefix), int(line.origin.timestamp) // _NANOSECONDS)
+        SequenceFrame(at, line.shown_ref.removeprefix(prefix), int(line.origin.timestamp) // _NANOSECONDS)
         for at, line in enumerate(strip, 1)
     ]
     tracks = _label(frames, ([names.box(*shown) for shown in shown_tracks(line)] for line in strip))

@@ -13,7 +13,7 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import VerificationRefused
 from autolabel.contracts.ports import Bucket, LabelingJobs
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.contracts.verification import BOXES, TRACKS, reviewers_of
+from autolabel.contracts.verification import BOXES, reviewers_of
 from autolabel.verification.attempts import JobAttempt, attempt_results, take_answers
 from autolabel.verification.ground_truth import read_answers
 from autolabel.verification.jobs import GROUND_TRUTH, LABEL_STUDIO, LAST_ROUND, ReviewersOf, job_name, one_reviewer
@@ -144,7 +144,7 @@ def _end_round(
             back_end=GROUND_TRUTH,
             round=one.round,
             manifest=manifest,
-            given=frames_manifest(state.manifest) if task == TRACKS else state.manifest,
+            given=frames_manifest(state.manifest),
             attempt=attempt,
             labelled=state.labelled,
             waited=waited,

@@ -44,7 +44,7 @@ from autolabel.verification.label_studio.results import (
     is_skipped,
     written,
 )
-from autolabel.verification.label_studio.tasks import JOB, REVIEW, review_image, task_of
+from autolabel.verification.label_studio.tasks import JOB, REVIEW, task_of
 
 # Tasks of one import: a few megabytes, since a pre-label has at most 20,000 characters.
 BATCH = 100
@@ -342,11 +342,11 @@ def _import(job: Job, project: int, lines: Iterable[bytes], client: LabelStudio,
         frames += len(batch)
         new = [line for line in map(read_line, batch) if line.source_ref not in there]
         if images.connected:
-            for bucket in sorted({_bucket(review_image(line)) for line in new} - buckets):
+            for bucket in sorted({_bucket(line.shown_ref) for line in new} - buckets):
                 client.connect_storage(project, bucket)
                 buckets.add(bucket)
         if new:
-            client.import_tasks(project, [task_of(line, job.name, images.address(review_image(line))) for line in new])
+            client.import_tasks(project, [task_of(line, job.name, images.address(line.shown_ref)) for line in new])
             imported |= {line.source_ref for line in new}
     if imported:
         there = _tasks_by_frame(project, client)

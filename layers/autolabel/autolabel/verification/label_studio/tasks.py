@@ -22,11 +22,6 @@ WHY = "why"
 NEW = "new-"
 
 
-def review_image(line: ManifestLine) -> str:
-    """Return the S3 URI of the image that reviewers see for a manifest line's frame."""
-    return line.review_ref or line.source_ref
-
-
 def model_version(line: ManifestLine) -> str:
     """Name the prediction of a line by its models and their revisions."""
     return "+".join(line.provenance.models if line.provenance is not UNSET else ()) or PRELABEL
@@ -46,7 +41,7 @@ def task_of(line: ManifestLine, job: str, image: str) -> dict[str, Any]:
             IMAGE: image,
             WHY: "; ".join(line.uncertainty.why) if line.uncertainty is not UNSET else "",
             SOURCE: line.source_ref,
-            REVIEW: review_image(line),
+            REVIEW: line.shown_ref,
             JOB: job,
         },
         "predictions": [],
