@@ -36,7 +36,7 @@ from autolabel_cli.drives.uploads import close_drive, document_of, upload_frames
 from autolabel_cli.errors import CommandError
 from autolabel_cli.evaluation.servers import known_servers
 from autolabel_cli.models.bringing import bring_source
-from autolabel_cli.models.catalogue import add_model
+from autolabel_cli.models.catalogue import add_model, read_document
 from autolabel_cli.models.documents import draft_model
 from autolabel_cli.models.sources import Source
 from autolabel_cli.stack import Stack
@@ -50,12 +50,15 @@ DRIVE = "demo"
 CAMERA = "front"
 ANNOTATOR = "Demo: a script answered the verification jobs and kept every box. No person has looked at these labels."
 PEOPLE_ASKED = "Demo: people answered the verification jobs at the worker portal, not a script."
+VIEWS_SHOWN = "Demo: people see views of the frames, in which number plates and heads are covered."
 # The clip begins with a bus seen from above. From this frame on it shows a street with people and vehicles.
 DEFAULT_FIRST = 100
 DEFAULT_FRAMES = 100
 START_WITHIN = 60.0
-# The model server of each models/<name>.json.
+# The model server of each models/<name>.json, and the models that label.
 SERVERS = known_servers(PROJECT / "models")
+BLUR = "blur"
+LABELLERS = [name for name in SERVERS if read_document(PROJECT / "models" / f"{name}.json").purpose == "labels"]
 # It finds the most people and vehicles of the detectors here, and the demo still ends within a minute.
 DEFAULT_MODELS = ("yolox-tiles-5",)
 # The demo also shows the template's roles: IAM allows nothing beyond them.
@@ -87,10 +90,12 @@ def run_demo(
     first: int = 0,
     models: Sequence[str] = DEFAULT_MODELS,
     review: bool = False,
+    privacy: bool = False,
 ) -> dict[str, Any]:
     """Run the demo with `models` on at most `limit` frames of a recording, from frame `first` on; returns the summary.
 
-    With `review`, it waits for people at the worker portal. The embedded cloud ends before this returns or raises.
+    With `review`, it waits for people at the worker portal; with `privacy`, people see views of the frames. The
+    embedded cloud ends before this returns or raises.
     """
     # A demo needs no true times.
     recording = find_source(source, else_start=source.stat().st_mtime_ns if source.exists() else 0)
@@ -98,10 +103,12 @@ def run_demo(
     shutil.rmtree(OUT, ignore_errors=True)
     settings = dataclasses.replace(SETTINGS, annotator=PEOPLE) if review else SETTINGS
     verifiers = PEOPLE_ASKED if review else ANNOTATOR
+    notes = (verifiers, VIEWS_SHOWN) if privacy else (verifiers,)
+    described = LogDocument("demo", notes=notes, privacy="blur" if privacy else None)
     with clock.part("total"), EmbeddedCloud(OUT / "cloud", settings=settings) as cloud:
         with clock.part("setup"):
             stack = set_up_stack(console, cloud, OUT)
-            set_up_models(console, stack, models)
+            set_up_models(console, stack, [*models, BLUR] if privacy else models)
         console.print(f"[bold]drive[/] {source}, {counted(limit, 'frame') if limit else 'all frames'}", highlight=False)
         if recording.skipped:
             console.print(f"  {recording.skipped_sentence}", style="yellow", highlight=False, markup=False)
@@ -115,7 +122,7 @@ def run_demo(
                     for line in recording.report():
                         console.print(f"  {line}", highlight=False, markup=False)
                     recording.check(count, "there is nothing to label", partial=True)
-                close_drive(stack, DRIVE, document_of(LogDocument("demo", notes=(verifiers,)), counts))
+                close_drive(stack, DRIVE, document_of(described, counts))
             closed = time.time()
             view = RunView(stack, DRIVE, FIRST_RUN)
             invitation = Invitation(console, cloud.portal_url) if review else None
@@ -241,6 +248,8 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     table.add_row("", "in the same folder: the frames, summary.json, verify.manifest, execution.json")
     console.print()
     console.print(table, highlight=False)
+    if VIEWS_SHOWN in summary["notes"]:
+        console.print(f"\n{VIEWS_SHOWN}", style="yellow", highlight=False)
     for verifiers in {job["annotator"]: None for job in summary["verification"]}:
         console.print(f"\n{verifiers}", style="yellow", highlight=False)
         if verifiers == PEOPLE_ASKED:
@@ -253,10 +262,10 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
 def _known_models(value: str) -> list[str]:
     """Split names and drop repeated ones; BadParameter when there is none, or one has no model server here."""
     names = list(dict.fromkeys(value.replace(",", " ").split()))
-    if unknown := [name for name in names if name not in SERVERS]:
-        raise click.BadParameter(f"unknown model {', '.join(unknown)}; choose from {', '.join(SERVERS)}")
+    if unknown := [name for name in names if name not in LABELLERS]:
+        raise click.BadParameter(f"unknown model {', '.join(unknown)}; choose from {', '.join(LABELLERS)}")
     if not names:
-        raise click.BadParameter(f"give at least one model of {', '.join(SERVERS)}")
+        raise click.BadParameter(f"give at least one model of {', '.join(LABELLERS)}")
     return names
 
 
@@ -274,12 +283,13 @@ def _known_models(value: str) -> list[str]:
     default=" ".join(DEFAULT_MODELS),
     show_default=True,
     callback=lambda _context, _option, value: _known_models(value),
-    help=f"Models that label every frame; choose from: {' '.join(SERVERS)}.",
+    help=f"Models that label every frame; choose from: {' '.join(LABELLERS)}.",
 )
 @click.option(
     "--review", is_flag=True, help="You verify the frames at the worker portal; otherwise a script keeps every box."
 )
-def main(drive: Path | None, frames: int | None, models: Sequence[str], review: bool) -> None:
+@click.option("--privacy", is_flag=True, help="People see views of the frames: number plates and heads are covered.")
+def main(drive: Path | None, frames: int | None, models: Sequence[str], review: bool, privacy: bool) -> None:
     """Label a recording on this machine and write the results to build/demo."""
     console = Console(width=None if sys.stdout.isatty() else 160)
     # SIGTERM, and SIGINT also where a shell lets its jobs ignore it, end the demo like Ctrl-C: the cloud is stopped.
@@ -288,9 +298,10 @@ def main(drive: Path | None, frames: int | None, models: Sequence[str], review: 
     try:
         with lock_folder(OUT, "make demo"):
             if drive:
-                summary = run_demo(console, drive, frames, models=models, review=review)
+                summary = run_demo(console, drive, frames, models=models, review=review, privacy=privacy)
             else:
-                summary = run_demo(console, default_clip(), frames or DEFAULT_FRAMES, DEFAULT_FIRST, models, review)
+                clip, count = default_clip(), frames or DEFAULT_FRAMES
+                summary = run_demo(console, clip, count, DEFAULT_FIRST, models, review, privacy)
     except KeyboardInterrupt:
         console.print("interrupted; the embedded cloud was stopped", style="yellow")
         sys.exit(130)
