@@ -159,6 +159,14 @@ def test_a_track_that_changes_to_another_object_is_an_error(blind: bool) -> None
     assert found[not blind] == ClassErrors(Count(1, 0), Count(1, 0))
 
 
+def test_the_objects_of_each_blind_strip_get_the_id_of_their_track() -> None:
+    pipeline, assembly = assembled([False] * 32, shard_frames=16, audit=1.0, blind=1.0)
+    lines = published(pipeline, *reviewed(pipeline, assembly))
+    assert len({line.tracks for line in lines}) == 1
+    evidence = msgspec.json.decode(pipeline.labels.objects[pipeline.run.folder.audit], type=Evidence)
+    assert [one.classes["car"].precision for one in evidence.stretches] == [Count(1, 0)] * 8
+
+
 def test_without_proof_reviewers_get_every_strip() -> None:
     pipeline, _ = assembled([False] * 32, proven=False)
     assert set(kinds(pipeline)) == {UNPROVEN, BLIND_AUDIT}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, repeat
+from itertools import groupby, islice, repeat
 from typing import NamedTuple
 
 import msgspec
@@ -95,7 +95,7 @@ class Join:
             if isinstance(self._policy, VerifyKeyFrames):
                 joined = self._interpolate(joined)
             elif self._policy.task == TRACKS and not isinstance(self._policy, VerifyAll):
-                joined = self._adopt(joined)
+                joined = self._adopt(joined, self._policy.stretch)
             yield from joined
         if self._part.is_last and next(self._kinds, None) is not None:
             raise CountMismatch(f"the triage of {self._run.drive} {self._run.run} has more frames than its shards")
@@ -141,10 +141,12 @@ class Join:
         for frame, boxes in zip(frames, expected, strict=True):
             yield frame._replace(expected=boxes)
 
-    def _adopt(self, shard: Iterator[JoinedFrame]) -> Iterator[JoinedFrame]:
-        frames = list(shard)
-        self._names = adopt_track_ids((frame.line for frame in frames), self._names)
-        yield from frames
+    def _adopt(self, shard: Iterator[JoinedFrame], stretch: int) -> Iterator[JoinedFrame]:
+        # Of each blind strip alone: the objects of two strips may be of one track.
+        for _, group in groupby(shard, key=lambda frame: frame.position // stretch):
+            frames = list(group)
+            self._names = adopt_track_ids((frame.line for frame in frames), self._names)
+            yield from frames
 
     def _label(self, line: ManifestLine, earlier: EarlierFrame) -> None:
         kind = next(self._kinds, None)

@@ -17,11 +17,11 @@ from autolabel.labels.manifest import ManifestLine
 
 
 def adopt_track_ids(lines: Iterable[ManifestLine], before: Mapping[str, str]) -> dict[str, str]:
-    """Rename the tracks of the blind audits among the lines of a shard, in `tracks`; return the names by own ids.
+    """Rename the tracks of a blind strip, in `tracks`; return the names by own ids. `lines`: those of a shard.
 
     An object gets the id of the track with which it shares the most boxes. Each id is given once, to the object with
-    the most boxes; an object without such a track keeps its own. `before`: the names in the shard before, which go on
-    in this one, because a strip can cross the border.
+    the most boxes; an object without such a track keeps its own. `before`: the names so far, which go on if the strip
+    began in the shard before.
     """
     blind = [
         line
