@@ -127,5 +127,5 @@ class FakeBucket:
 
 
 def etag_of(body: bytes) -> str:
-    """An ETag of these bytes; no MD5 of them, as in a bucket with a KMS key."""
-    return hashlib.md5(b"encrypted " + body, usedforsecurity=False).hexdigest()
+    """The ETag that S3 gives to an object that is put in one piece."""
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()
