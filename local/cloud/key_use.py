@@ -92,7 +92,7 @@ def _uses(action: str, resource: str) -> Iterator[tuple[str, str, dict[str, Any]
     """Yield each use of a key that an action needs: action, key and condition keys. Keys of AWS ask no policy."""
     service = action.partition(":")[0]
     key = _key_of(service, resource) if action in _NEEDED else ""
-    if not key.startswith("arn:aws:kms:"):
+    if not key.startswith("arn:aws:kms:") or ":alias/aws/" in key:
         return
     context = {"kms:viaservice": f"{service}.{REGION}.amazonaws.com", "kms:calleraccount": ACCOUNT}
     if service in ("sqs", "sns"):
@@ -102,7 +102,7 @@ def _uses(action: str, resource: str) -> Iterator[tuple[str, str, dict[str, Any]
 
 
 def _key_of(service: str, arn: str) -> str:
-    name = arn.rpartition(":")[2]
+    name = arn.split(":", 5)[5]
     if service == "s3":
         # The default of the bucket, also for an object that was written before it.
         found = symbols.find("services.s3", "_bucket_default_sse_headers")(name.partition("/")[0])

@@ -73,12 +73,15 @@ class Application:
             raise PageRefused(404, "This page does not exist.")
         query = {name: values[-1] for name, values in parse_qs(request.query).items()}
         number = query.get("number", "0")
-        if not (number.isascii() and number.isdigit()):
+        if not (number.isascii() and number.isdigit() and len(number) < 20):
             raise PageRefused(400, f"The number in the address consists of digits, got {number!r}.")
         try:
             return json_response(200, read(query.get("arn", ""), int(number)))
         except (ClientError, BotoCoreError) as e:
             raise PageRefused(502, str(e)) from e
+        except (KeyError, TypeError, ValueError) as e:
+            # Dashboards and histories are documents that others wrote.
+            raise PageRefused(502, f"An answer cannot be read: {e!r}") from e
 
 
 def _kept(client: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -297,7 +297,7 @@ def _other_doors(tree: Tree) -> Iterator[str]:
         "AWS::IAM::AccessKey",
     )
     for name, thing in tree["Resources"].items():
-        if thing["Type"] in doors and not _only_uses_the_key(thing):
+        if thing["Type"] in doors and not _only_uses_the_key(thing) and not _only_labels_with_the_key(thing):
             yield f"{name}: a {thing['Type']}"
     for name, thing in tree["Resources"].items():
         given = thing.get("Properties", {})
@@ -319,6 +319,20 @@ def _only_uses_the_key(thing: Tree) -> bool:
         and body.get("Condition", {}).keys() == {"StringEquals"}
         and set(resolve(body["Condition"]["StringEquals"].get("kms:ViaService", ["any"]))) <= kept
         for body in thing["Properties"]["PolicyDocument"]["Statement"]
+    )
+
+
+def _only_labels_with_the_key(thing: Tree) -> bool:
+    """Check for a policy that gives the role of labelling jobs what Ground Truth's guide asks for, and nothing else."""
+    asked = ("Encrypt", "Decrypt", "ReEncryptFrom", "ReEncryptTo", "DescribeKey")
+    actions = {f"kms:{name}" for name in (*asked, "GenerateDataKey", "GenerateDataKeyWithoutPlaintext")}
+    return (
+        thing["Type"] == "AWS::IAM::Policy"
+        and thing["Properties"]["Roles"] == [{"Ref": "LabelingRole"}]
+        and all(
+            body["Action"] in actions and body["Resource"] == {"Ref": "KmsKeyArn"}
+            for body in thing["Properties"]["PolicyDocument"]["Statement"]
+        )
     )
 
 

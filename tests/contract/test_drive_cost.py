@@ -147,4 +147,6 @@ def test_the_command_names_what_is_estimated_and_the_date_of_its_prices(monkeypa
     assert "estimated" in said
     assert f"prices: {PRICES.region}, {PRICES.date}; the stack is in eu-central-1" in said
     document = json.loads(CliRunner().invoke(main, ["cost", "d1", "--json"]).output)
-    assert [item["what"] for item in document["storage"]] == ["frames and logs", "answers", "labels of all runs"]
+    stored = ["frames and logs", "answers", "labels of all runs", "views"]
+    stored += [f"{name} of runs" for name in ("extractions", "linking", "publishing")]
+    assert [item["what"] for item in document["storage"]] == stored

@@ -15,7 +15,7 @@ from autolabel_cli.__main__ import main
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.comparison import compare_models
 from autolabel_cli.stack import Stack
-from tests.contract.verified_drives import BETTER, LABELS, Seen, drive_of, make_stack, publish, share
+from tests.contract.verified_drives import BETTER, LABELS, LOOK, Seen, drive_of, make_stack, publish, share
 from tests.fakes.answers import DETECTOR, answer
 
 
@@ -82,6 +82,16 @@ def test_answers_may_come_from_another_run_of_the_drive(stack: Stack) -> None:
     stack.labels.write(second.folder.shard_list, msgspec.json.encode(shard))
     found = compare_models(stack, ("detector", "better"), ["d1"], scripted=False, wage=20)
     assert (found.ap50.a.value, found.ap50.b.value) == (0, 1)
+
+
+def test_drives_without_seconds_do_not_make_reviews_free(stack: Stack) -> None:
+    drives = [f"d{number}" for number in range(8)]
+    for seed, drive in enumerate(drives):
+        publish(stack, drive, drive_of(seed, 5), review=seed == 0)
+    found = compare_models(stack, ("detector", "better"), drives, scripted=False, wage=20)
+    assert found.seconds is not None
+    assert found.seconds.a.low is not None
+    assert found.seconds.a.low > 1_000 * LOOK / 2
 
 
 def test_labels_of_a_script_count_only_when_asked_for_and_are_named(stack: Stack) -> None:

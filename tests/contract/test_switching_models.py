@@ -73,6 +73,7 @@ def test_the_fifth_candidate_of_the_same_drives_is_refused(judged: Stack) -> Non
         # The old model under other names.
         same = msgspec.structs.replace(DETECTOR, revision=f"000{number + 1}", answers_of="0001")
         add_model(judged, same)
+        add_model(judged, DETECTOR)
         verdict = switch_model(judged, "detector.0001", same.id, DRIVES, NOW)
         assert (verdict.attempt, verdict.level, verdict.p, verdict.switched) == (number, level, 1.0, False)
     with pytest.raises(CommandError, match=r"these drives have judged 4 candidates.*replace d1, d2"):
@@ -85,5 +86,25 @@ def test_drives_that_cannot_judge_are_named(judged: Stack) -> None:
     publish(judged, "shown", [Seen([], [], [])], review=False)
     with pytest.raises(CommandError, match="drive shown has no frame whose reviewer saw no boxes"):
         switch_model(judged, "detector", "better", [*DRIVES, "shown"], NOW)
+    with pytest.raises(CommandError, match="drive d1 is named with two runs"):
+        switch_model(judged, "detector", "better", [*DRIVES, "d1@0001"], NOW)
     with pytest.raises(CommandError, match=r"better\.0001 labels no drives"):
         switch_model(judged, "better", "detector", DRIVES, NOW)
+
+
+def test_an_active_model_is_judged_by_its_current_revision_only(judged: Stack) -> None:
+    add_model(judged, msgspec.structs.replace(DETECTOR, revision="0002", answers_of="0001"))
+    with pytest.raises(CommandError, match=r"detector\.0001 labels no drives"):
+        switch_model(judged, "detector.0001", "better", DRIVES, NOW)
+
+
+def test_a_candidate_does_not_look_better_by_failing(judged: Stack) -> None:
+    for drive in DRIVES:
+        for answer in judged.labels.list(f"inference/{BETTER.id}/drives/{drive}/"):
+            judged.labels.write(answer.key, b"broken")
+    verdict = switch_model(judged, "detector", "better", DRIVES, NOW)
+    assert not verdict.switched
+    # Of all ten places, the cars are to be drawn.
+    frames = {drive: drive_of(seed, 6) for seed, drive in enumerate(DRIVES)}
+    cars = {drive: sum(len(seen.cars) for seen in of) / 6 for drive, of in frames.items()}
+    assert [one.new for one in verdict.drives] == [pytest.approx(cars[one.drive], abs=1e-3) for one in verdict.drives]

@@ -230,7 +230,7 @@ def test_the_labelling_role_can_be_assumed_without_the_key_of_the_account() -> N
 
 def test_nothing_may_delete_objects_or_change_permissions() -> None:
     forbidden = re.compile(
-        r"s3:(Delete|PutBucket|PutObjectAcl)|iam:(?!PassRole)|sts:(?!AssumeRole|TagSession)|kms:(?!Decrypt|GenerateDataKey$)|dynamodb:Scan"
+        r"s3:(Delete|PutBucket|PutObjectAcl)|iam:(?!PassRole)|sts:(?!AssumeRole|TagSession)|kms:(?!Encrypt|Decrypt|ReEncrypt|GenerateDataKey|DescribeKey)|dynamodb:Scan"
     )
     assert [(n, s["Action"]) for n, s in STATEMENTS if s["Effect"] == "Allow" and forbidden.match(s["Action"])] == []
 
@@ -245,7 +245,11 @@ def test_a_given_key_encrypts_all_that_keeps_data() -> None:
     keeping = ("AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::Logs::LogGroup", "AWS::DynamoDB::Table")
     kept = {name for kind in keeping for name in resources(kind)}
     # S3 delivers no access logs to a bucket with a key.
-    assert with_the_key(WITH_KEY) == kept - {"AccessLogBucket"} | {"LabelDriveStateMachine", "UseKmsKey"}
+    assert with_the_key(WITH_KEY) == kept - {"AccessLogBucket"} | {
+        "LabelDriveStateMachine",
+        "UseKmsKey",
+        "LabelWithKmsKey",
+    }
     # It is empty there.
     assert with_the_key(WITH_LABEL_STUDIO) == {"LabelDriveStateMachine"}
 

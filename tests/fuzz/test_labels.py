@@ -70,7 +70,7 @@ class Page(HTMLParser):
 TEMPLATE = Page(
     "".join(
         files("autolabel.reporting").joinpath(f"{name}.html.jinja").read_text("utf-8")
-        for name in ("report", "agreement")
+        for name in ("report", "agreement", "figures")
     )
 )
 

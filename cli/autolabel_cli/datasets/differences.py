@@ -114,9 +114,9 @@ class Differences:
 
         def read(uri: str, etag: str) -> bytes:
             bucket, _, key = uri.removeprefix("s3://").partition("/")
-            if folder := lines[uri].copies:
-                # The copies are of the frames themselves.
-                return (folder / lines[uri].content.source_ref.split("/", 3)[3]).read_bytes()
+            # Copies beside a dataset are of the frames themselves, which those who get views are not shown.
+            if uri == lines[uri].content.source_ref and (folder := lines[uri].copies):
+                return (folder / key).read_bytes()
             if self._stack is None:
                 raise FileNotFoundError(key)
             if bucket == self._stack.labels.name:

@@ -230,6 +230,10 @@ def _verification(text: str | None) -> Policy | None:
     """Read the option --verification by the rules of drive.json; None without it."""
     if text is None:
         return None
+    try:
+        msgspec.json.decode(text)
+    except (ValueError, UnicodeError) as e:
+        raise click.BadParameter(f"it is not JSON: {e}") from e
     body = b'{"vehicle": "v", "cameras": {"c": {}}, "verification": %s}' % text.encode()
     try:
         return parse_drive_document(body, "--verification").verification

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from autolabel.contracts.run_folder import RunFolder
+from autolabel.verification import rounds_of
 from autolabel_cli.drives.existence import check_drive
 from autolabel_cli.drives.run_progress import RunProgress, RunView
 from autolabel_cli.errors import CommandError
@@ -43,11 +44,11 @@ def fetch_run(stack: Stack, drive: str, run: str, folder: Path) -> dict[str, Any
     summary = read_summary(stack, drive, run)
     keys = RunFolder(drive, run)
     folder.mkdir(parents=True, exist_ok=True)
-    prefix = keys.manifests
     with (folder / "verify.manifest").open("wb") as manifest:
-        for thing in stack.labels.list(prefix):
-            if thing.key.endswith(".manifest"):
-                manifest.writelines(stack.labels.stream(thing.key))
+        for one in rounds_of(stack.labels, keys):
+            # Second looks and later attempts have frames of the first again.
+            if one.round == 1:
+                manifest.writelines(stack.labels.stream(one.manifest))
     for name, key in (
         ("dataset.manifest", keys.dataset),
         ("report.html", keys.report),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from PIL import Image, ImageDraw
 from autolabel.contracts.errors import AnswerRefused, ImageRefused
 from autolabel.labelling import decode_regions
 from autolabel.labels import Box, Detections, share_in
+from autolabel.reporting import least_rate
 from autolabel.views import cover
 from autolabel_cli.errors import CommandError
 from autolabel_cli.evaluation.document import ViewScores, ViewsDocument
@@ -30,8 +30,6 @@ BLUR, PLATE = "blur", "plate"
 # A marked plate counts as covered when a region covers so much of it, and text is found again when so much of it is on
 # a covered plate.
 COVERED, AGAIN = 0.9, 0.5
-# The bound of a share holds with this confidence.
-CONFIDENCE = 0.95
 # A cell of a sheet in pixels, cells across and down, and the least width or height of what is worth a look.
 _CELL, _ACROSS, _DOWN, _LEAST = (320, 240), 5, 5, 40
 _SHOWN = frozenset({"car", "truck", "bus", "motorcycle", "person", "rider"})
@@ -66,6 +64,7 @@ def evaluate_views(
     look = by_models(servers, frozenset(CLASS_NAMES))
     counts, left_out, cells = Counter[str](), Counter[str](), list[Image.Image]()
     pixels = all_pixels = 0.0
+    shown = 0
     viewed = list[Frame]()
     with tempfile.TemporaryDirectory() as views:
         for count, frame in enumerate(frames, start=1):
@@ -87,11 +86,16 @@ def evaluate_views(
             counts["marked"] += len(marks_here)
             counts["covered"] += sum(_share_covered(box, plates) >= COVERED for box in marks_here)
             if sheets:
-                cells += _cells(one.frame, look(frame)[FUSED].prelabel, len(cells))
+                for cell in _cells(one.frame, look(frame)[FUSED].prelabel, shown):
+                    cells.append(cell)
+                    shown += 1
+                    if len(cells) == _ACROSS * _DOWN:
+                        _write_sheet(cells, sheets, shown)
+                        cells.clear()
         if not viewed:
             raise CommandError(f"no image of {folder} can be covered: {dict(left_out)}")
-        if sheets:
-            _write_sheets(cells, sheets)
+        if sheets and cells:
+            _write_sheet(cells, sheets, shown)
         scores = _scores(labels, servers, viewed, LEVELS[level or LEVEL_OF[labels[0]]]) if labels else {}
     return ViewsDocument(
         frames=len(viewed),
@@ -101,7 +105,7 @@ def evaluate_views(
         read_again=counts["read again"],
         marked=counts["marked"],
         covered=counts["covered"],
-        covered_least=rounded(least_share(counts["covered"], counts["marked"])) if counts["marked"] else None,
+        covered_least=rounded(least_rate(counts["marked"], counts["covered"])) if counts["marked"] else None,
         scores=scores,
         left_out=dict(left_out.most_common()),
     )
@@ -125,19 +129,6 @@ def read_marks(file: Path, images: Sequence[PurePosixPath]) -> dict[PurePosixPat
             raise CommandError(f"{file}, line {number}: the folder has no image {name}, or the box has no area")
         marks.setdefault(PurePosixPath(name), []).append((left, top, right, bottom))
     return marks
-
-
-def least_share(hits: int, count: int) -> float:
-    """Compute the exact lower bound of a share, of `hits` in `count` (Clopper and Pearson, 1934).
-
-    One-sided, with a confidence of CONFIDENCE.
-    """
-    low, high = 0.0, hits / count
-    for _ in range(60):
-        middle = (low + high) / 2
-        tail = sum(math.comb(count, n) * middle**n * (1 - middle) ** (count - n) for n in range(hits, count + 1))
-        low, high = (middle, high) if tail < 1 - CONFIDENCE else (low, middle)
-    return low
 
 
 def _frames(folder: Path, form: FormatName | None) -> tuple[Sequence[Frame], tuple[FormatName, LabelledFolder] | None]:
@@ -201,11 +192,10 @@ def _cells(frame: Frame, found: Detections, first: int) -> list[Image.Image]:
     return made
 
 
-def _write_sheets(cells: Sequence[Image.Image], folder: Path) -> None:
+def _write_sheet(cells: Sequence[Image.Image], folder: Path, shown: int) -> None:
+    """Write the last of `shown` cells as the next sheet."""
     folder.mkdir(parents=True, exist_ok=True)
-    size = _ACROSS * _DOWN
-    for number, start in enumerate(range(0, len(cells), size), start=1):
-        sheet = Image.new("RGB", (_CELL[0] * _ACROSS, _CELL[1] * _DOWN))
-        for place, cell in enumerate(cells[start : start + size]):
-            sheet.paste(cell, (place % _ACROSS * _CELL[0], place // _ACROSS * _CELL[1]))
-        sheet.save(folder / f"sheet-{number:03}.png")
+    sheet = Image.new("RGB", (_CELL[0] * _ACROSS, _CELL[1] * _DOWN))
+    for place, cell in enumerate(cells):
+        sheet.paste(cell, (place % _ACROSS * _CELL[0], place // _ACROSS * _CELL[1]))
+    sheet.save(folder / f"sheet-{-(-shown // (_ACROSS * _DOWN)):03}.png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -45,6 +46,8 @@ _LEAST_BLOCKS = 8
 _FRAMES = 1_000
 _HOUR = 3_600
 _READERS = 16
+# Frames are kept in memory, some 20 KB each.
+_MOST_FRAMES = 50_000
 # Labels for which a reviewer began with the models' boxes.
 _BEGAN_WITH_MODELS = (LabelledBy.MODEL_AND_PERSON, LabelledBy.SCRIPT)
 _DIGITS = 4
@@ -188,7 +191,7 @@ def compare_models(
     model.
     """
     models = find_revision(stack, names[0]), find_revision(stack, names[1])
-    drives = tuple(dict.fromkeys(drives))
+    drives = distinct_drives(drives)
     frames = [frame for drive in drives for frame in compared_frames(stack, drive, models, scripted=scripted)]
     if len(drives) >= _LEAST_BLOCKS:
         frames = [frame._replace(block=frame.line.origin.drive) for frame in frames]
@@ -230,10 +233,21 @@ def compare_models(
     )
 
 
+def distinct_drives(drives: Sequence[str]) -> tuple[str, ...]:
+    """Return the drives, DRIVE or DRIVE@RUN, each once. CommandError for two runs of one: they share their frames."""
+    distinct = tuple(dict.fromkeys(drives))
+    if twice := [name for name, count in Counter(drive.partition("@")[0] for drive in distinct).items() if count > 1]:
+        raise CommandError(f"drive {twice[0]} is named with two runs, which share their frames: name one")
+    return distinct
+
+
 def compared_frames(
     stack: Stack, drive: str, models: Sequence[Model], *, scripted: bool = False
 ) -> Iterator[ComparedFrame]:
-    """Yield the verified frames of a drive that both models have answered. CommandError when there is none."""
+    """Yield the verified frames of a drive for which both models were asked. CommandError when there is none.
+
+    A frame on which a model failed has no boxes of it, as in a run: models must not look better by failing.
+    """
     drive, _, wanted = drive.partition("@")
     run = stack.ledger.run(drive, stack.published_run(drive, wanted))
     lines = dict[str, ManifestLine]()
@@ -248,23 +262,20 @@ def compared_frames(
         )
     answers = [_answers(stack, run, model, lines.keys()) for model in models]
 
-    def see(key: str) -> ComparedFrame | None:
-        labels = [
-            _label(stack, run, model, key, of[key], lines[key]) for model, of in zip(models, answers, strict=True)
-        ]
-        if labels[0] is None or labels[1] is None:
-            return None
+    def see(key: str) -> ComparedFrame:
         frame = parse_frame_key(key)
         block = f"{drive}/{frame.camera}/{int(frame.timestamp) // _BLOCK}"
-        return ComparedFrame(block, lines[key], (labels[0], labels[1]))
+        a, b = (_label(stack, run, model, key, of[key], lines[key]) for model, of in zip(models, answers, strict=True))
+        return ComparedFrame(block, lines[key], (a, b))
 
     both = [key for key in lines if all(key in of for of in answers)]
-    found = [frame for frame in map_in_order(see, both, _READERS) if frame is not None]
-    if not found:
+    if not both:
+        raise CommandError(f"both models were asked for no verified frame of drive {drive}: name another drive")
+    if len(both) > _MOST_FRAMES:
         raise CommandError(
-            f"no verified frame of drive {drive} has a readable answer of both models: name another drive"
+            f"drive {drive} has {len(both):,} verified frames, and at most {_MOST_FRAMES:,} are compared"
         )
-    yield from found
+    yield from map_in_order(see, both, _READERS)
 
 
 def _runs(stack: Stack, drive: str) -> Iterator[Run]:
@@ -276,14 +287,17 @@ def _runs(stack: Stack, drive: str) -> Iterator[Run]:
 
 
 def _answers(stack: Stack, run: Run, model: Model, keys: Collection[str]) -> dict[str, str]:
-    """Return the key of the model's answer for each of these frames, from the latest run that asked it."""
+    """Return the key of the model's answer for each of these frames, from the latest run that asked it.
+
+    The key is empty where the model failed.
+    """
     for other in _runs(stack, run.drive):
         if model.answers_id in other.asked:
             return {
                 frame.key: answer.key
                 for frame in shard_frames(stack, other)
                 for answer in frame.answers
-                if answer.model == model.answers_id and answer.key and frame.key in keys
+                if answer.model == model.answers_id and frame.key in keys
             }
     raise CommandError(
         f"drive {run.drive} has no answers of {model.answers_id}: make this model active, and relabel the drive "
@@ -291,17 +305,17 @@ def _answers(stack: Stack, run: Run, model: Model, keys: Collection[str]) -> dic
     )
 
 
-def _label(stack: Stack, run: Run, model: Model, key: str, answer: str, line: ManifestLine) -> FrameLabels | None:
-    """Label a frame by one model alone, as a run does it; None when its answer cannot be read."""
-    size, camera = line.size, parse_frame_key(key).camera
-    try:
-        decoded = decode_answer(stack.labels.stream(answer), model, int(size.width), int(size.height))
-    except (AnswerRefused, KeyError):
-        # The run has recorded the failure. The frame is left out for both models.
-        return None
-    found = ModelDetections(model, decoded.detections)
+def _label(stack: Stack, run: Run, model: Model, key: str, answer: str, line: ManifestLine) -> FrameLabels:
+    """Label a frame by one model alone, as a run does it; without boxes when its answer cannot be read."""
+    width, height, camera = int(line.size.width), int(line.size.height), parse_frame_key(key).camera
+    found = list[ModelDetections]()
+    # The run has recorded a failure.
+    with suppress(AnswerRefused, KeyError):
+        if answer:
+            decoded = decode_answer(stack.labels.stream(answer), model, width, height)
+            found.append(ModelDetections(model, decoded.detections))
     mask = run.document.cameras[camera].ego_mask
-    return label_frame([found], camera, int(size.width), int(size.height), labels=frozenset(run.labels), ego_mask=mask)
+    return label_frame(found, camera, width, height, labels=frozenset(run.labels), ego_mask=mask)
 
 
 def _precisions(frames: Sequence[ComparedFrame], evidence: _Evidence) -> tuple[Sides, dict[str, ClassSides]]:
@@ -379,11 +393,12 @@ def _costs(timed: Floats) -> tuple[Floats, Floats]:
     spent, needed = timed[:, 4 : 4 + len(_KINDS)], timed[:, 4 + len(_KINDS) :]
     edits = needed.sum(axis=1)
     paid = np.where(needed > 0, spent, 0.0)
+    # A draw without any timed frame tells nothing, and not that reviews take no time.
     if paid[0].any():
-        look = _shares(seconds - paid.sum(axis=1), frames)
+        look = np.where(frames > 0, _shares(seconds - paid.sum(axis=1), frames), np.nan)
         mean = _shares(paid.sum(axis=1), edits)
         return look, np.where(needed > 0, _shares(paid, needed), mean[:, None])
-    look = _shares(of_untouched, untouched)
+    look = np.where((untouched > 0) | (untouched[0] == 0), _shares(of_untouched, untouched), np.nan)
     rest = _shares(np.maximum(seconds - look * frames, 0.0), edits)
     return look, np.repeat(rest[:, None], len(_KINDS), axis=1)
 

@@ -12,7 +12,7 @@ from autolabel.contracts.wording import counted
 from autolabel.models import CatalogueIndex
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.catalogue import change_index, find_revision, read_index, with_model
-from autolabel_cli.models.comparison import compared_frames
+from autolabel_cli.models.comparison import compared_frames, distinct_drives
 from autolabel_cli.stack import Stack
 
 # The chance that a candidate without an advantage is switched on. The k-th of the same drives gets the share 1 / 2**k.
@@ -57,9 +57,11 @@ def switch_model(stack: Stack, old: str, new: str, drives: Sequence[str], now: d
     again. CommandError when the drives are too few, too many, used up, or cannot judge.
     """
     models = find_revision(stack, old), find_revision(stack, new)
-    if models[0].name not in read_index(stack).active:
+    index = read_index(stack)
+    if models[0].name not in index.active or index.models[models[0].name] != models[0].revision:
         raise CommandError(f"{models[0].id} labels no drives, so nothing can be switched: name an active model as OLD")
-    names = tuple(sorted({drive.partition("@")[0] for drive in drives}))
+    drives = distinct_drives(drives)
+    names = tuple(sorted(drive.partition("@")[0] for drive in drives))
     if not _LEAST_DRIVES <= len(names) <= _MOST_DRIVES:
         raise CommandError(
             f"{counted(len(names), 'drive')} cannot judge a candidate: name {_LEAST_DRIVES} to {_MOST_DRIVES} drives "

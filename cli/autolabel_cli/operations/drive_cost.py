@@ -11,10 +11,10 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from autolabel.aws import error_code
-from autolabel.contracts.drive import Run
+from autolabel.contracts.drive import Run, execution_name
 from autolabel.contracts.errors import CatalogueUnavailable
 from autolabel.contracts.frames import drive_prefix
-from autolabel.contracts.units import ANSWERS, answers_prefix
+from autolabel.contracts.units import ANSWERS, answers_prefix, views_prefix
 from autolabel.drives import frozen_listing
 from autolabel.models import Catalogue
 from autolabel.reporting import Summary
@@ -106,7 +106,7 @@ def _requests(units: int, prices: Prices) -> CostItem:
 
 def _transitions(stack: Stack, run: Run, prices: Prices) -> CostItem:
     states = stack.client("stepfunctions")
-    arn = stack.execution_arn(f"{run.drive}-{run.run}")
+    arn = stack.execution_arn(execution_name(run.drive, run.run))
     sampled = False
     try:
         count: float = _entered(states, arn)
@@ -192,6 +192,8 @@ def _storage(stack: Stack, drive: str, prices: Prices) -> Iterator[CostItem]:
         ("frames and logs", stack.ingest, drive_prefix(drive)),
         ("answers", stack.labels, f"{ANSWERS}/{drive}/"),
         ("labels of all runs", stack.labels, f"labels/{drive}/"),
+        ("views", stack.labels, views_prefix(drive)),
+        *((f"{name} of runs", stack.labels, f"{name}/{drive}/") for name in ("extractions", "linking", "publishing")),
     ):
         size = sum(thing.size for thing in bucket.list(prefix)) / _GIGABYTE
         note = "present versions, S3 Standard"

@@ -145,6 +145,27 @@ def test_a_key_refuses_strangers_who_may_read_the_bucket(strict: Workbench) -> N
     assert strict.invoke(reader, {"bucket": bucket, "write": True})[1] == "Unhandled"
 
 
+def test_a_table_with_a_key_of_aws_asks_no_key_policy(strict: Workbench) -> None:
+    name = unique("t")
+    strict.dynamodb.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        SSESpecification={"Enabled": True},
+    )
+    code = """
+        import boto3
+
+        def handler(event, context):
+            return "Item" in boto3.client("dynamodb").get_item(TableName=event["table"], Key={"pk": {"S": "x"}})
+    """
+    table = f"arn:aws:dynamodb:us-east-1:000000000000:table/{name}"
+    assert strict.invoke(
+        strict.function(code, Role=strict.role("lambda", ("dynamodb:GetItem", table))), {"table": name}
+    ) == (False, None)
+
+
 def test_a_service_sends_only_with_the_key_of_the_queue(strict: Workbench) -> None:
     account = {"AWS": "arn:aws:iam::000000000000:root"}
     whole = {"Effect": "Allow", "Principal": account, "Action": "kms:*", "Resource": "*"}

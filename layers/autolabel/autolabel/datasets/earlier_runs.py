@@ -248,7 +248,8 @@ class _JobAnswers:
             settled = label_bucket.exists(one.results)
             keys = [one.results] if settled else list(attempts_of(label_bucket, one))
             if not settled and one.round == 1 and reviewers > 1:
-                self._several = SeveralResults(read_results(label_bucket, label_bucket.uri(key)) for key in keys)
+                answers = (read_results(label_bucket, label_bucket.uri(key)) for key in keys)
+                self._several = SeveralResults(answers, label_bucket.lines(one.manifest))
             for key in keys:
                 self._results.take(self._noted(read_results(label_bucket, label_bucket.uri(key)), last=one.round > 1))
         self._results.carry_classes()

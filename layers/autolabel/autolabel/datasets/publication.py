@@ -78,7 +78,8 @@ def plan_publication(run: Run, jobs: Sequence[FinishedJob], label_bucket: Bucket
     parts = list(plan_parts(run, jobs, label_bucket, part_frames))
     lines = (msgspec.json.encode(part) + b"\n" for part in parts)
     label_bucket.write_stream(run.folder.part_list, lines, "application/jsonl")
-    return PartsPlan(run.drive, run.run, len(parts), run.folder.part_list, run.document.cuboids)
+    # A distributed map takes no empty list.
+    return PartsPlan(run.drive, run.run, len(parts), run.folder.part_list, run.document.cuboids and bool(parts))
 
 
 def publish_part(run: Run, part: Part, label_bucket: Bucket) -> PartDone:

@@ -292,8 +292,9 @@ class ShardLabelling:
             raise ImageRefused(
                 "no-view", f"{frame.key} has no view, since {model.id} did not find what to cover: {why}"
             )
-        body = reader(0, MAX_FRAME_BYTES)
         with self._covering:
+            # One frame at a time: with its pixels it may take most of the function's memory.
+            body = reader(0, MAX_FRAME_BYTES)
             view = cover(body, frame.key, regions, model.id)
         key = view_key(parse_frame_key(frame.key), frame.etag, model.id, f".{header.format}")
         self._label_bucket.write(key, view, f"image/{header.format}")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from autolabel.reporting.report import Gallery, render_differences, write_report
     from autolabel.reporting.summary import MANY_REJECTED, Summary
     from autolabel.reporting.time_errors import TimedIssues, TimedLabel, TimeSearch
+    from autolabel.reporting.vigilance import least_rate
 else:
     from autolabel.lazy_faces import lazy_face
 
@@ -43,6 +44,7 @@ else:
                 "TimedIssues",
                 "TimedLabel",
             ),
+            "vigilance": ("least_rate",),
         },
     )
 
@@ -59,6 +61,7 @@ __all__ = [
     "TimedIssues",
     "TimedLabel",
     "compare",
+    "least_rate",
     "render_differences",
     "summarise",
     "worker_name",

@@ -269,6 +269,7 @@ def _review(answers: Sequence[Answer], marks: Sequence[Marks]) -> Review | msgsp
         comment="; ".join(comments)[:MAX_COMMENT],
         boxes=tuple(marks) if any(mark != Marks() for mark in marks) else (),
         workers=tuple(review.worker for review in reviews),
+        strip=max(review.strip for review in reviews),
     )
 
 

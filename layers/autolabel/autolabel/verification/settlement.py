@@ -54,7 +54,7 @@ from autolabel.triage.sowing import Seeds, read_seeds
 from autolabel.verification.consolidation import ANSWERS, ASKED, Answer, Consensus, consolidate
 from autolabel.verification.jobs import LABELS, LAST_ROUND, JobRound
 from autolabel.verification.rules import other_size, sentence, unknown_class
-from autolabel.verification.sequences import STRIP
+from autolabel.verification.sequences import STRIP, shown_tracks
 from autolabel.verification.shared_tracks import share_tracks, with_shared_tracks
 
 # An output line is a manifest line with a label added.
@@ -245,14 +245,18 @@ def settle_round(
 
 
 class SeveralResults:
-    """The results of several reviewers who had an attempt of a round each, by frame."""
+    """The results of several reviewers who had an attempt of a round each, by frame.
 
-    def __init__(self, attempts: Iterable[Iterable[Result]]) -> None:
+    `manifest`: the lines that they were shown.
+    """
+
+    def __init__(self, attempts: Iterable[Iterable[Result]], manifest: Iterable[bytes]) -> None:
+        shown = {id for body in manifest for _, id, _ in shown_tracks(read_line(body))}
         self._found: dict[str, dict[int, Result]] = {}
         for number, results in enumerate(attempts):
             for result in results:
                 self._found.setdefault(result.source_ref, {})[number] = result
-        self._shared = share_tracks(self._answers(source) for source in self._found)
+        self._shared = share_tracks((self._answers(source) for source in self._found), shown)
 
     def result(self, line: ManifestLine, job: str, asked: int) -> Result:
         """Make one result of those of a frame. A result without a label is left out."""
@@ -314,7 +318,8 @@ def _settlement(one: JobRound, output: Iterable[bytes], label_bucket: Bucket, na
     folder = RunFolder.of(one.manifest.removeprefix(label_bucket.uri("")))
     if one.task != SEGMENTS:
         seeds = read_seeds(folder, label_bucket) if one.round == 1 else {}
-        several = SeveralResults(attempts) if one.has_reviewers_apart else None
+        manifest = label_bucket.lines(one.manifest.removeprefix(label_bucket.uri("")))
+        several = SeveralResults(attempts, manifest) if one.has_reviewers_apart else None
         rule = partial(_broken_box_rule, names=names)
         return _Settlement(one.job, found, earlier, rule, one.task, seeds=seeds, several=several, asked=one.reviewers)
     # This import loads Pillow, which jobs of boxes do not need.

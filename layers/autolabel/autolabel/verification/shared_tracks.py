@@ -7,7 +7,7 @@ has, so it is matched by its boxes over all frames: each object of the label the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import combinations
 
 import msgspec
@@ -16,10 +16,11 @@ from autolabel.labels.manifest import raw
 from autolabel.verification.consolidation import Answer, boxes_of, group_objects
 
 
-def share_tracks(frames: Iterable[Mapping[int, Answer]]) -> dict[str, str]:
+def share_tracks(frames: Iterable[Mapping[int, Answer]], shown: Collection[str] = ()) -> dict[str, str]:
     """Return the id that stands for the id of a drawn track, for those that another reviewer drew too.
 
-    `frames`: the answers to each frame, by the number of the reviewer.
+    `frames`: the answers to each frame, by the number of the reviewer. `shown`: the ids of tracks that they were shown:
+    one of these stands for what others drew anew.
     """
     frames = list(frames)
     drawn = [{number: boxes_of(answer) for number, answer in of.items()} for of in frames]
@@ -45,7 +46,8 @@ def share_tracks(frames: Iterable[Mapping[int, Answer]]) -> dict[str, str]:
         if not apart and 2 * frames_together > min(lengths[one], lengths[other]):
             first |= second
             groups |= dict.fromkeys(second, first)
-    return {id: min(group) for id, group in groups.items() if id != min(group)}
+    best = {id: min(group, key=lambda one: (one not in shown, one)) for id, group in groups.items()}
+    return {id: one for id, one in best.items() if id != one}
 
 
 def with_shared_tracks(answer: Answer, shared: Mapping[str, str]) -> Answer:

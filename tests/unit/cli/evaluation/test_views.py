@@ -8,13 +8,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from autolabel_cli import installation
 from autolabel_cli.__main__ import main
-from autolabel_cli.evaluation.views import least_share
 from tests.unit.cli.evaluation.conftest import make_checkout
 from tests.unit.cli.evaluation.generated import ALL_OF_STUB, STUB_BOXES, Picture, write_kitti
 
@@ -111,18 +108,3 @@ def test_an_image_that_cannot_be_covered_is_left_out_with_its_reason(tmp_path: P
     document = measured(folder)
     assert document["frames"] == 1
     assert sum(document["left_out"].values()) == 1
-
-
-@given(st.integers(1, 60).flatmap(lambda count: st.tuples(st.integers(0, count), st.just(count))))
-def test_the_least_share_is_the_exact_one_sided_bound(seen: tuple[int, int]) -> None:
-    hits, count = seen
-    least = least_share(hits, count)
-    assert 0 <= least <= hits / count
-    if hits == count:
-        assert least == pytest.approx(0.05 ** (1 / count))
-    if hits:
-        assert least > least_share(hits - 1, count)
-
-
-def test_the_least_share_of_28_in_30_is_four_fifths() -> None:
-    assert least_share(28, 30) == pytest.approx(0.805, abs=5e-4)
