@@ -71,7 +71,7 @@ def forwarder(bench: Workbench, **queue: Any) -> tuple[str, str, str]:
     """Create a function behind a queue; return its name, the queue's URL, and the URL of the queue that it sends to."""
     url, arn = bench.queue(**{"VisibilityTimeout": 1, **queue})
     out, out_arn = bench.queue()
-    role = bench.role("lambda", ("sqs:SendMessage", out_arn))
+    role = bench.role("lambda", ("sqs:*", arn), ("sqs:SendMessage", out_arn))
     settings = {"Environment": {"Variables": {"OUT": out}}, "TracingConfig": {"Mode": "Active"}}
     name = bench.function(FORWARDS, Role=role, **settings)
     bench.functions.create_event_source_mapping(FunctionName=name, EventSourceArn=arn, BatchSize=1)

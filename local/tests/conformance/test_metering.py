@@ -64,7 +64,7 @@ def test_an_upload_is_metered_until_its_function_has_written(strict: Workbench) 
     )
     bucket = strict.bucket()
     url, arn = strict.open_queue("s3.amazonaws.com", f"arn:aws:s3:::{bucket}", VisibilityTimeout=30)
-    role = strict.role("lambda", ("dynamodb:*", made["TableDescription"]["TableArn"]))
+    role = strict.role("lambda", ("sqs:*", arn), ("dynamodb:*", made["TableDescription"]["TableArn"]))
     name = strict.function(
         WRITES,
         Role=role,
