@@ -14,7 +14,7 @@ from autolabel_cli.models.catalogue import read_index
 from local import PEOPLE, EmbeddedCloud
 from local.tests.portal.browser import Browser
 from tests.e2e.pipeline import Pipeline, eventually, image, timestamps
-from tools.demo.__main__ import set_up_stack
+from tools.demo.__main__ import DEFAULT_MODELS, set_up_stack
 from tools.demo.cloud_session import CLOUD_SETTINGS, go_on
 
 pytestmark = pytest.mark.cloud
@@ -50,7 +50,7 @@ def test_a_stopped_cloud_goes_on_with_drives_answers_and_models(tmp_path: Path) 
         following = browser.submit(task, ("car", 1, 2, 30, 40)).document["next"]
 
     with session(tmp_path) as (pipeline, _):
-        assert read_index(pipeline.stack).models == {"yolox-nano": "0001"}
+        assert read_index(pipeline.stack).models == dict.fromkeys(DEFAULT_MODELS, "0001")
         assert eventually(lambda: open_job(pipeline, 1), "the job's return", 60) == job
         # The reviewer's own later answer replaces the kept one.
         assert browser.submit(task, ("car", 9, 9, 30, 40)).status == 200
