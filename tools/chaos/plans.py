@@ -259,7 +259,7 @@ def named_plans() -> list[Plan]:
     reviewed("half-failed and relabelled", "half-failed", operator("relabel"))
     reviewed("relabelled twice", "half-answered", operator("relabel", "relabel"), jobs=2, small=True)
     reviewed("relabelled twice at once", "half-answered", operator("relabel", "relabel at once"), drives=2, jobs=2)
-    reviewed("redriven, then relabelled", "half-answered", operator("redrive", "relabel"), jobs=2, tracks=True)
+    reviewed("redriven, then relabelled", "half-answered", operator("redrive", "relabel"), jobs=2)
     reviewed("relabelled half way, with audits", "half-answered", operator("relabel"), audits=True)
     relabels = WorldEvent("operator", 1.5, acts=("relabel at once",))
     plan("relabelled while models answer", SLOW_MODEL, relabels, every=True)
