@@ -244,7 +244,8 @@ def named_plans() -> list[Plan]:
     )
     for act, acted in (("redrive", "redriven"), ("relabel", "relabelled")):
         for kind in ("half-answered", "late-manifest", "no-manifest"):
-            reviewed(f"{kind}, stopped and {acted}", kind, operator(act), tracks=act == "relabel")
+            tracks = act == "relabel" or kind == "late-manifest"
+            reviewed(f"{kind}, stopped and {acted}", kind, operator(act), tracks=tracks)
         reviewed(
             f"{acted} half way, verify killed at PutObject",
             "half-answered",
