@@ -30,7 +30,7 @@ Try it
   notebook            Run examples/auto_label.ipynb in the cloud of make cloud, into build/auto_label.ipynb
 
 Check a change
-  check               Lint and unit tests, in about a minute
+  check               Lint and unit tests, in under two minutes
   unit                The unit tests alone, with the coverage of the layer
   lint                The next five
   style               Style and format of the code
@@ -39,7 +39,7 @@ Check a change
   words               Spelling and plain English
   templates           The templates of the stack, of models and of the example
   format              Format the code, and fix what ruff can fix
-  test                All tests except the next two (TESTS=<files>)
+  test                All tests except the next three (TESTS=<files>)
   test-alarms         Cause every alarm in the embedded cloud (four minutes)
   test-browser        The worker portal in a real Chromium (Debian's package chromium)
   test-label-studio   The back-end Label Studio against a real server (SHORT=1: a short run)

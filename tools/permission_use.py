@@ -153,7 +153,7 @@ def main() -> None:
     console = Console(highlight=False, soft_wrap=True)
     use = recorded()
     if not use:
-        console.print("no run of this template is recorded: run make test and make chaos first")
+        console.print("no run of this template is recorded: run make test, make test-label-studio and make chaos first")
         sys.exit(1)
     found = problems(use, REASONS)
     for line in sorted(found):

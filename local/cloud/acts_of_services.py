@@ -20,8 +20,11 @@ _LOGGING = ("logs:CreateLogStream", "logs:PutLogEvents")
 _TRACING = ("xray:PutTraceSegments", "xray:PutTelemetryRecords")
 
 
+# `Any` in this module: records of ministack, which has no types for them.
 def install_acts_of_services() -> None:
-    """Ask the roles' policies. Without permission, batches stay in their queue; logs and traces are kept anyway."""
+    """Ask the roles' policies. Without permission, a batch is not processed, and is a dead letter in the end, where AWS
+    would not receive it; logs and traces are kept anyway.
+    """
     checked: set[tuple[str, str]] = set()
 
     def polling(original: Any) -> Any:

@@ -1,7 +1,8 @@
 """Resolve policy variables such as ${aws:PrincipalTag/vehicle}, which ministack takes as plain text.
 
 Source: IAM User Guide, "IAM policy elements: Variables and tags". A statement with a variable that the request has no
-value for matches nothing. A value with a wildcard would be plain text on AWS; here, too, it matches nothing.
+value for matches nothing. A value with a wildcard would be plain text on AWS; here, too, it matches nothing. Variables
+in NotResource stay plain text.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ class Executions:
     def event(self, arn: str, number: int) -> Document:
         """Return one event with its input and output; an empty document if no event has this number."""
         pages = self._client("stepfunctions").get_paginator("get_execution_history")
-        for page in pages.paginate(executionArn=arn, PaginationConfig={"PageSize": _PAGE}):
+        # People mostly look at the newest.
+        for page in pages.paginate(executionArn=arn, reverseOrder=True, PaginationConfig={"PageSize": _PAGE}):
             for event in page["events"]:
                 if event["id"] == number:
                     return _document(event)

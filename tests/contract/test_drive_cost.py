@@ -16,6 +16,7 @@ from autolabel.reporting.summary import FrameCounts, JobOutcome, Summary
 from autolabel_cli.__main__ import main
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.drive_cost import CostItem, cost_of
+from autolabel_cli.operations.forgetting import FOLDERS
 from autolabel_cli.operations.prices import read_prices
 from autolabel_cli.stack import Stack
 from tests.contract.template import functions, listed, statements
@@ -109,7 +110,7 @@ def test_a_drive_costs_its_counts_times_the_prices() -> None:
     assert items["reviewers"].dollars is None
     stored = {item.what: item for item in found.storage}
     assert stored["frames and logs"].quantity == pytest.approx(10 * 1_000 / 1e9)
-    assert stored["answers"].quantity == pytest.approx(10 * 100 / 1e9)
+    assert stored["inference/"].quantity == pytest.approx(10 * 100 / 1e9)
     assert found.once == pytest.approx(sum(item.dollars or 0 for item in items.values()))
     assert (found.frames, found.unknown) == (10, ("reviewers",))
 
@@ -147,6 +148,4 @@ def test_the_command_names_what_is_estimated_and_the_date_of_its_prices(monkeypa
     assert "estimated" in said
     assert f"prices: {PRICES.region}, {PRICES.date}; the stack is in eu-central-1" in said
     document = json.loads(CliRunner().invoke(main, ["cost", "d1", "--json"]).output)
-    stored = ["frames and logs", "answers", "labels of all runs", "views"]
-    stored += [f"{name} of runs" for name in ("extractions", "linking", "publishing")]
-    assert [item["what"] for item in document["storage"]] == stored
+    assert [item["what"] for item in document["storage"]] == ["frames and logs", *(f"{name}/" for name in FOLDERS)]

@@ -96,7 +96,7 @@ def test_drives_without_seconds_do_not_make_reviews_free(stack: Stack) -> None:
 
 def test_labels_of_a_script_count_only_when_asked_for_and_are_named(stack: Stack) -> None:
     publish(stack, "d1", [Seen([A], [A], [A])], provenance={"labelled-by": "script"})
-    with pytest.raises(CommandError, match=r"no frame that a person verified.*--scripted"):
+    with pytest.raises(CommandError, match=r"no label that counts.*--scripted"):
         compare_models(stack, ("detector", "better"), ["d1"], scripted=False, wage=20)
     found = compare_models(stack, ("detector", "better"), ["d1"], scripted=True, wage=20)
     assert found.by_script == 1

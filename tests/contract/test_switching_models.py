@@ -84,7 +84,7 @@ def test_drives_that_cannot_judge_are_named(judged: Stack) -> None:
     with pytest.raises(CommandError, match="7 drives cannot judge a candidate: name 8 to 20"):
         switch_model(judged, "detector", "better", DRIVES[:7], NOW)
     publish(judged, "shown", [Seen([], [], [])], review=False)
-    with pytest.raises(CommandError, match="drive shown has no frame whose reviewer saw no boxes"):
+    with pytest.raises(CommandError, match="drive shown has no label that counts"):
         switch_model(judged, "detector", "better", [*DRIVES, "shown"], NOW)
     with pytest.raises(CommandError, match="drive d1 is named with two runs"):
         switch_model(judged, "detector", "better", [*DRIVES, "d1@0001"], NOW)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import boto3
 from PIL import Image
 
 from autolabel.contracts.drive import FIRST_RUN, execution_name
@@ -49,6 +50,18 @@ class Pipeline:
     cloud: EmbeddedCloud
     stack: Stack
     ops_queue: str
+
+    # `Any`: boto3's client and credentials.
+    def client_with(self, service: str, keys: Mapping[str, Any]) -> Any:
+        """A client of the cloud with the keys of a user or of a session."""
+        return boto3.client(
+            service,
+            endpoint_url=self.cloud.endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id=keys["AccessKeyId"],
+            aws_secret_access_key=keys["SecretAccessKey"],
+            aws_session_token=keys.get("SessionToken"),
+        )
 
     def put(self, drive: str, name: str, body: bytes) -> str:
         """Put an object into a drive; returns its key."""

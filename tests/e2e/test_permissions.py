@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -17,17 +16,6 @@ from tests.e2e.pipeline import START, WANTED_REFUSALS, Pipeline, image
 from tests.e2e.terminal import allowing
 
 pytestmark = pytest.mark.cloud
-
-
-def client(pipeline: Pipeline, service: str, keys: dict[str, Any]) -> Any:
-    return boto3.client(
-        service,
-        endpoint_url=pipeline.cloud.endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id=keys["AccessKeyId"],
-        aws_secret_access_key=keys["SecretAccessKey"],
-        aws_session_token=keys.get("SessionToken"),
-    )
 
 
 def user(pipeline: Pipeline, name: str, **tags: str) -> Any:
@@ -40,14 +28,14 @@ def user(pipeline: Pipeline, name: str, **tags: str) -> Any:
         PolicyName="upload",
         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}),
     )
-    return client(pipeline, "sts", iam.create_access_key(UserName=name)["AccessKey"])
+    return pipeline.client_with("sts", iam.create_access_key(UserName=name)["AccessKey"])
 
 
 def uploads(pipeline: Pipeline, sts: Any, **tags: str) -> Any:
     """S3 with the rights of a session of the uploader's role that has these tags."""
     role = pipeline.stack.outputs["UploaderRoleArn"]
     keys = sts.assume_role(RoleArn=role, RoleSessionName=WANTED_REFUSALS, Tags=_tags(tags))["Credentials"]
-    return client(pipeline, "s3", keys)
+    return pipeline.client_with("s3", keys)
 
 
 def _tags(tags: dict[str, str]) -> list[dict[str, str]]:
@@ -146,16 +134,16 @@ def test_a_vehicle_cannot_pass_for_another(pipeline: Pipeline, fleet: Any) -> No
 def test_a_key_refuses_a_stranger_who_may_read_the_bucket(pipeline: Pipeline) -> None:
     frame, bucket = "drives/strange/front/1.png", pipeline.stack.outputs["IngestBucketName"]
     pipeline.stack.ingest.write(frame, image())
-    without = client(pipeline, "s3", stranger(pipeline, "without-key", "s3:GetObject"))
+    without = pipeline.client_with("s3", stranger(pipeline, "without-key", "s3:GetObject"))
     assert refused(without.get_object, Bucket=bucket, Key=frame)
-    having = client(pipeline, "s3", stranger(pipeline, "with-key", "s3:GetObject", "kms:Decrypt"))
+    having = pipeline.client_with("s3", stranger(pipeline, "with-key", "s3:GetObject", "kms:Decrypt"))
     assert having.get_object(Bucket=bucket, Key=frame)["Body"].read() == image()
 
 
 def test_a_stranger_may_not_send_messages_or_answers(pipeline: Pipeline) -> None:
     # Who may publish to all topics that do not deny it, and may send to no queue
     keys = stranger(pipeline, "publisher", "sns:Publish", "kms:Decrypt", "kms:GenerateDataKey")
-    sns, sqs = client(pipeline, "sns", keys), client(pipeline, "sqs", keys)
+    sns, sqs = pipeline.client_with("sns", keys), pipeline.client_with("sqs", keys)
     outputs = pipeline.stack.outputs
     # Its own policy lets it publish
     topic = pipeline.cloud.client("sns").create_topic(Name="elsewhere")["TopicArn"]

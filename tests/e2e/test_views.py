@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import msgspec
 import numpy as np
 import pytest
@@ -21,13 +20,12 @@ from local import CloudSettings, EmbeddedCloud
 from tests.e2e.conftest import STEADY, listen
 from tests.e2e.pipeline import WANTED_REFUSALS, Pipeline, timestamps
 from tools.demo.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
+from tools.permission_use import keep_permission_use
 
 pytestmark = [pytest.mark.cloud, pytest.mark.slow]
 # What the model of views finds in every frame, as shares of it.
 PLATE = ["plate", 0.9, 0.25, 0.5, 0.5, 0.75]
 BLUR = ("env", f"STUB_BOXES={json.dumps([PLATE])}", sys.executable, "-m", "models.servers.stub", "--port", "{port}")
-# Those who show frames to people.
-ROLES = ("LabelingRole", "AssembleFunctionRole", "PublishFunctionRole")
 WIDTH, HEIGHT = 320, 200
 
 
@@ -47,6 +45,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
             add_model(stack, msgspec.structs.replace(model, name=name))
         pipeline = Pipeline(cloud, stack, listen(cloud, stack.outputs["OpsTopicArn"]))
         yield pipeline
+        keep_permission_use(cloud, "e2e-views")
         # All of it went well, although those who show frames may read none.
         assert pipeline.refusals() == []
 
@@ -91,8 +90,9 @@ def test_reviewers_see_views_and_the_dataset_has_the_frames(pipeline: Pipeline, 
     assert pipeline.read(task, "report.html").count(b"data:image/jpeg") >= 6
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_who_shows_frames_is_denied_them(pipeline: Pipeline, role: str) -> None:
+def test_who_shows_frames_is_denied_them(pipeline: Pipeline) -> None:
+    # tests/contract/test_senders.py has the policies of all roles that show frames.
+    role = "LabelingRole"
     key = pipeline.put("denied", f"front/{timestamps(1)[0]}.png", frame(0))
     view = "views/denied/blur.0001/front/1.png"
     pipeline.stack.labels.write(view, b"a view", "image/png")
@@ -105,14 +105,7 @@ def test_who_shows_frames_is_denied_them(pipeline: Pipeline, role: str) -> None:
     policy = json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
     pipeline.cloud.client("iam").update_assume_role_policy(RoleName=name, PolicyDocument=policy)
     keys = pipeline.cloud.client("sts").assume_role(RoleArn=arn, RoleSessionName=WANTED_REFUSALS)["Credentials"]
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=pipeline.cloud.endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id=keys["AccessKeyId"],
-        aws_secret_access_key=keys["SecretAccessKey"],
-        aws_session_token=keys["SessionToken"],
-    )
+    s3 = pipeline.client_with("s3", keys)
     assert s3.get_object(Bucket=pipeline.stack.labels.name, Key=view)["Body"].read() == b"a view"
     with pytest.raises(ClientError, match=r"AccessDenied|403"):
         s3.get_object(Bucket=pipeline.stack.ingest.name, Key=key)

@@ -16,6 +16,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from autolabel_cli.operations.capacity import USED
 from autolabel_cli.operations.prices import Prices, read_prices
 from autolabel_cli.stack import Stack
 from local import CloudSettings, EmbeddedCloud, Usage, used_between
@@ -33,7 +34,7 @@ SETTINGS = CloudSettings(images=IMAGES, annotator_is_person=True, enforce_iam=Tr
 PARAMETERS = {"ShardFrames": "500", "BatchWindowSeconds": "1"}
 SMALL, SECONDS_A_FRAME = 20, 1.0
 # A frame at the model, on the smallest instance with a GPU that is used to seven tenths; a plain camera's JPEG.
-MODEL_SECONDS, INSTANCE, USED, FRAME_BYTES = 0.05, "ml.g4dn.xlarge", 0.7, 500_000
+MODEL_SECONDS, INSTANCE, FRAME_BYTES = 0.05, "ml.g4dn.xlarge", 500_000
 MILLION = 1_000_000
 FURTHER = "this pipeline, each frame beyond a run's first 20"
 # Smaller amounts are in the JSON file only.
@@ -150,8 +151,7 @@ def _memory(stack: Stack) -> dict[str, int]:
 
 def _stored(stack: Stack) -> int:
     """Return the bytes of the label bucket's objects."""
-    pages = stack.client("s3").get_paginator("list_objects_v2").paginate(Bucket=stack.labels.name)
-    return sum(thing["Size"] for page in pages for thing in page.get("Contents", []))
+    return sum(thing.size for thing in stack.labels.list(""))
 
 
 def _rest(stored: float, prices: Prices) -> dict[str, float]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from autolabel.contracts.units import TRIAL
@@ -37,7 +39,7 @@ def run_executions(cloud: EmbeddedCloud, stack: Stack, frames: int) -> str:
     )["stateMachineArn"]
     started = [states.start_execution(stateMachineArn=arn, input="{}")["executionArn"] for _ in range(frames)]
     for execution in started:
-        _await(lambda execution=execution: states.describe_execution(executionArn=execution)["status"] != "RUNNING")
+        _await(partial(_has_ended, states, execution))
     return machine
 
 
@@ -61,21 +63,17 @@ def run_notebook(stack: Stack, endpoint: str, frames: int, body: bytes) -> None:
         )
         answers[key] = asked["OutputLocation"].removeprefix(f"s3://{bucket}/")
     for answer in answers.values():
-        _await(lambda answer=answer: _read(s3, bucket, answer))
+        _await(partial(stack.labels.read, answer))
     lines = (json.dumps({"source-ref": f"s3://{bucket}/{key}"}) for key in answers)
     s3.put_object(Bucket=bucket, Key=f"models/{FOLDER}/notebook.manifest", Body="\n".join(lines).encode())
 
 
 # `Any`: boto3's client.
-def _read(s3: Any, bucket: str, key: str) -> bytes | None:
-    try:
-        body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    except s3.exceptions.NoSuchKey:
-        return None
-    return body
+def _has_ended(states: Any, execution: str) -> bool:
+    return bool(states.describe_execution(executionArn=execution)["status"] != "RUNNING")
 
 
-def _await(look: Any) -> None:
+def _await(look: Callable[[], object]) -> None:
     deadline = time.monotonic() + _PATIENCE
     while not look():
         if time.monotonic() > deadline:

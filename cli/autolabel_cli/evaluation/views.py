@@ -59,10 +59,11 @@ def evaluate_views(
     `marks`: a file with the plates that a person can read in the images. `sheets`: a folder to write pictures to, on
     which each vehicle and person is enlarged as its view shows it. `tell(count, total)` gets the progress.
     """
-    frames, labels = _frames(folder, form)
+    left_out = Counter[str]()
+    frames, labels = _frames(folder, form, left_out)
     marked = read_marks(marks, [frame.name for frame in frames]) if marks else {}
     look = by_models(servers, frozenset(CLASS_NAMES))
-    counts, left_out, cells = Counter[str](), Counter[str](), list[Image.Image]()
+    counts, cells = Counter[str](), list[Image.Image]()
     pixels = all_pixels = 0.0
     shown = 0
     viewed = list[Frame]()
@@ -131,14 +132,23 @@ def read_marks(file: Path, images: Sequence[PurePosixPath]) -> dict[PurePosixPat
     return marks
 
 
-def _frames(folder: Path, form: FormatName | None) -> tuple[Sequence[Frame], tuple[FormatName, LabelledFolder] | None]:
-    """List the frames of a folder, and its labels if it has any."""
+def _frames(
+    folder: Path, form: FormatName | None, left_out: Counter[str]
+) -> tuple[Sequence[Frame], tuple[FormatName, LabelledFolder] | None]:
+    """List the frames of a folder, and its labels if it has any. `left_out` counts images that cannot be read."""
     tree = walk(folder)
     if form or tree.texts or tree.documents or tree.settings:
         labels = read_labels(folder, form)
         return labels[1].frames, labels
-    sizes = [(name, folder / name, *image_size(folder / name)) for name in tree.images]
-    return [Frame(name, image, width, height, lambda *_: ()) for name, image, width, height in sizes], None
+    frames = list[Frame]()
+    for name in tree.images:
+        try:
+            width, height = image_size(folder / name)
+        except FrameLeftOut as e:
+            left_out[str(e)] += 1
+            continue
+        frames.append(Frame(name, folder / name, width, height, lambda *_: ()))
+    return frames, None
 
 
 def _make(frame: Frame, view: Path, blur: ModelServer) -> _View:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -46,7 +46,7 @@ _LEAST_BLOCKS = 8
 _FRAMES = 1_000
 _HOUR = 3_600
 _READERS = 16
-# Frames are kept in memory, some 20 KB each.
+# The most frames of a drive: they are kept in memory, some 20 KB each.
 _MOST_FRAMES = 50_000
 # Labels for which a reviewer began with the models' boxes.
 _BEGAN_WITH_MODELS = (LabelledBy.MODEL_AND_PERSON, LabelledBy.SCRIPT)
@@ -132,13 +132,6 @@ class ComparedFrame(NamedTuple):
     line: ManifestLine
     labels: tuple[FrameLabels, FrameLabels]
 
-    @property
-    def hidden(self) -> bool:
-        """Whether the reviewer saw no boxes of models, so that the label favours none."""
-        origin = self.line.origin
-        drawn = origin.triage == BLIND_AUDIT or origin.labelled_by == LabelledBy.PERSON
-        return self.line.judges_prelabel and drawn
-
     def needed(self, side: int) -> list[float]:
         """Count the edits of each kind that turn the boxes of a model into the verified ones."""
         return _needed(_boxes(self.labels[side].prelabel), self.line)
@@ -192,7 +185,11 @@ def compare_models(
     """
     models = find_revision(stack, names[0]), find_revision(stack, names[1])
     drives = distinct_drives(drives)
-    frames = [frame for drive in drives for frame in compared_frames(stack, drive, models, scripted=scripted)]
+
+    def counts(line: ManifestLine) -> bool:
+        return line.verified_by_person or (scripted and line.labelled_by_script)
+
+    frames = [frame for drive in drives for frame in compared_frames(stack, drive, models, counts)]
     if len(drives) >= _LEAST_BLOCKS:
         frames = [frame._replace(block=frame.line.origin.drive) for frame in frames]
     evidence = _Evidence(frames)
@@ -223,7 +220,7 @@ def compare_models(
         frames=len(frames),
         blocks=evidence.blocks,
         by_script=sum(frame.line.labelled_by_script for frame in frames),
-        hidden=sum(frame.hidden for frame in frames),
+        hidden=sum(favours_none(frame.line) for frame in frames),
         ap50=everywhere,
         classes=classes,
         edits=edits,
@@ -241,24 +238,33 @@ def distinct_drives(drives: Sequence[str]) -> tuple[str, ...]:
     return distinct
 
 
-def compared_frames(
-    stack: Stack, drive: str, models: Sequence[Model], *, scripted: bool = False
-) -> Iterator[ComparedFrame]:
-    """Yield the verified frames of a drive for which both models were asked. CommandError when there is none.
+def favours_none(line: ManifestLine) -> bool:
+    """Whether a person who saw no boxes of models made the label, so that it favours no model."""
+    drawn = line.origin.triage == BLIND_AUDIT or line.origin.labelled_by == LabelledBy.PERSON
+    return line.judges_prelabel and drawn
 
-    A frame on which a model failed has no boxes of it, as in a run: models must not look better by failing.
+
+def compared_frames(
+    stack: Stack, drive: str, models: Sequence[Model], counts: Callable[[ManifestLine], bool]
+) -> Iterator[ComparedFrame]:
+    """Yield the verified frames of a drive that both models got. CommandError when there is none, or too many.
+
+    `counts`: whether a line of the dataset is compared. A frame on which a model failed has no boxes of it, as in a
+    run: models must not look better by failing.
     """
     drive, _, wanted = drive.partition("@")
     run = stack.ledger.run(drive, stack.published_run(drive, wanted))
     lines = dict[str, ManifestLine]()
     for body in stack.labels.lines(run.folder.dataset):
         line = read_line(body)
-        if line.verified_by_person or (scripted and line.labelled_by_script):
+        if counts(line):
             lines[line.source_ref.removeprefix(stack.ingest.uri(""))] = line
+            if len(lines) > _MOST_FRAMES:
+                raise CommandError(f"drive {drive} has more than {_MOST_FRAMES:,} verified frames: name another drive")
     if not lines:
         raise CommandError(
-            f"run {run.run} of drive {drive} has no frame that a person verified: name a drive that reviewers verified"
-            + ("" if scripted else ", or give --scripted to count labels of a script too")
+            f"run {run.run} of drive {drive} has no label that counts: name a drive that people verified, for a switch "
+            "in blind audits; compare --scripted counts labels of a script too"
         )
     answers = [_answers(stack, run, model, lines.keys()) for model in models]
 
@@ -271,10 +277,6 @@ def compared_frames(
     both = [key for key in lines if all(key in of for of in answers)]
     if not both:
         raise CommandError(f"both models were asked for no verified frame of drive {drive}: name another drive")
-    if len(both) > _MOST_FRAMES:
-        raise CommandError(
-            f"drive {drive} has {len(both):,} verified frames, and at most {_MOST_FRAMES:,} are compared"
-        )
     yield from map_in_order(see, both, _READERS)
 
 

@@ -12,7 +12,7 @@ from autolabel.contracts.wording import counted
 from autolabel.models import CatalogueIndex
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.catalogue import change_index, find_revision, read_index, with_model
-from autolabel_cli.models.comparison import compared_frames, distinct_drives
+from autolabel_cli.models.comparison import compared_frames, distinct_drives, favours_none
 from autolabel_cli.stack import Stack
 
 # The chance that a candidate without an advantage is switched on. The k-th of the same drives gets the share 1 / 2**k.
@@ -57,11 +57,8 @@ def switch_model(stack: Stack, old: str, new: str, drives: Sequence[str], now: d
     again. CommandError when the drives are too few, too many, used up, or cannot judge.
     """
     models = find_revision(stack, old), find_revision(stack, new)
-    index = read_index(stack)
-    if models[0].name not in index.active or index.models[models[0].name] != models[0].revision:
-        raise CommandError(f"{models[0].id} labels no drives, so nothing can be switched: name an active model as OLD")
-    drives = distinct_drives(drives)
-    names = tuple(sorted(drive.partition("@")[0] for drive in drives))
+    drives = sorted(distinct_drives(drives), key=lambda drive: drive.partition("@")[0])
+    names = tuple(drive.partition("@")[0] for drive in drives)
     if not _LEAST_DRIVES <= len(names) <= _MOST_DRIVES:
         raise CommandError(
             f"{counted(len(names), 'drive')} cannot judge a candidate: name {_LEAST_DRIVES} to {_MOST_DRIVES} drives "
@@ -72,6 +69,9 @@ def switch_model(stack: Stack, old: str, new: str, drives: Sequence[str], now: d
         if (known.old, known.new) == (models[0].id, models[1].id) and names == tuple(one.drive for one in known.drives):
             # The command may have ended before the switch.
             return _applied(stack, known, models[0].name)
+    index = read_index(stack)
+    if models[0].name not in index.active or index.models[models[0].name] != models[0].revision:
+        raise CommandError(f"{models[0].id} labels no drives, so nothing can be switched: name an active model as OLD")
     used = [known for known in verdicts if not {one.drive for one in known.drives}.isdisjoint(names)]
     attempt = len(used) + 1
     if attempt > _MOST_ATTEMPTS:
@@ -81,13 +81,8 @@ def switch_model(stack: Stack, old: str, new: str, drives: Sequence[str], now: d
             f"{', '.join(spent)} by drives that have judged none"
         )
     judged = []
-    for drive in sorted(drives):
-        frames = [frame for frame in compared_frames(stack, drive, models) if frame.hidden]
-        if not frames:
-            raise CommandError(
-                f"drive {drive} has no frame whose reviewer saw no boxes of models, and other labels favour the model "
-                "that made their boxes: name drives with blind audits"
-            )
+    for drive in drives:
+        frames = list(compared_frames(stack, drive, models, favours_none))
         means = (sum(sum(frame.needed(side)) for frame in frames) / len(frames) for side in (0, 1))
         judged.append(JudgedDrive(drive.partition("@")[0], len(frames), *(round(mean, _DIGITS) for mean in means)))
     p, level = sign_flip([one.old - one.new for one in judged]), _LEVEL / 2**attempt

@@ -18,7 +18,7 @@ from autolabel.contracts.wording import counted
 from autolabel.models import Catalogue
 from autolabel.verification import LABEL_STUDIO, LabelStudioClient, read_connection
 from autolabel_cli.errors import explain
-from autolabel_cli.operations.capacity import Load, plan_capacity
+from autolabel_cli.operations.capacity import Load, plan_capacity, serving
 from autolabel_cli.operations.interventions import caller
 from autolabel_cli.stack import Stack
 
@@ -241,14 +241,12 @@ def _quotas(stack: Stack, load: Load | None) -> Iterator[Finding]:
 
 def _most_instances(stack: Stack) -> Counter[str]:
     """Count the instances to which the endpoints of active models may grow, by type."""
-    sagemaker, most = stack.client("sagemaker"), Counter[str]()
+    most = Counter[str]()
     for model in Catalogue(stack.labels.read, time.time).active_models(views=stack.shows_views):
-        described = sagemaker.describe_endpoint(EndpointName=model.endpoint)
-        config = sagemaker.describe_endpoint_config(EndpointConfigName=described["EndpointConfigName"])
         (target,) = stack.client("application-autoscaling").describe_scalable_targets(
             ServiceNamespace="sagemaker", ResourceIds=[f"endpoint/{model.endpoint}/variant/all"]
         )["ScalableTargets"] or [{"MaxCapacity": 1}]
-        most[config["ProductionVariants"][0]["InstanceType"]] += target["MaxCapacity"]
+        most[serving(stack, model.endpoint).instance] += target["MaxCapacity"]
     return most
 
 

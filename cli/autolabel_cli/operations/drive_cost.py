@@ -14,13 +14,14 @@ from autolabel.aws import error_code
 from autolabel.contracts.drive import Run, execution_name
 from autolabel.contracts.errors import CatalogueUnavailable
 from autolabel.contracts.frames import drive_prefix
-from autolabel.contracts.units import ANSWERS, answers_prefix, views_prefix
+from autolabel.contracts.units import answers_prefix
 from autolabel.drives import frozen_listing
 from autolabel.models import Catalogue
 from autolabel.reporting import Summary
 from autolabel_cli.drives.existence import check_drive
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.capacity import USED, measured_seconds, serving
+from autolabel_cli.operations.forgetting import FOLDERS
 from autolabel_cli.operations.prices import Prices, read_prices
 from autolabel_cli.stack import Stack
 
@@ -121,7 +122,7 @@ def _transitions(stack: Stack, run: Run, prices: Prices) -> CostItem:
             raise
         note = "Step Functions does not have the execution: it did not start, or ended more than 90 days ago"
         return CostItem("state transitions", 0, "transitions", "estimated", None, note)
-    note = "most executions of maps count as the mean of the first; " if sampled else ""
+    note = f"of each map, executions beyond the first {_HISTORIES} count as their mean; " if sampled else ""
     return CostItem(
         "state transitions",
         round(count),
@@ -132,7 +133,7 @@ def _transitions(stack: Stack, run: Run, prices: Prices) -> CostItem:
     )
 
 
-# `Any`: boto3's client.
+# `Any`, here and below: boto3's client and its answers.
 def _entered(states: Any, arn: str) -> int:
     events = _pages(states, "get_execution_history", "events", executionArn=arn, includeExecutionData=False)
     return sum(1 for event in events if event["type"].endswith("StateEntered"))
@@ -190,10 +191,7 @@ def _reviews(stack: Stack, run: Run, summary: Summary | None, prices: Prices) ->
 def _storage(stack: Stack, drive: str, prices: Prices) -> Iterator[CostItem]:
     for what, bucket, prefix in (
         ("frames and logs", stack.ingest, drive_prefix(drive)),
-        ("answers", stack.labels, f"{ANSWERS}/{drive}/"),
-        ("labels of all runs", stack.labels, f"labels/{drive}/"),
-        ("views", stack.labels, views_prefix(drive)),
-        *((f"{name} of runs", stack.labels, f"{name}/{drive}/") for name in ("extractions", "linking", "publishing")),
+        *((f"{folder}/", stack.labels, f"{folder}/{drive}/") for folder in FOLDERS),
     ):
         size = sum(thing.size for thing in bucket.list(prefix)) / _GIGABYTE
         note = "present versions, S3 Standard"

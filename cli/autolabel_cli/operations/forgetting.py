@@ -26,7 +26,7 @@ from autolabel_cli.operations.interventions import caller
 from autolabel_cli.stack import Stack
 
 # Folders of the label bucket that hold a folder for each drive.
-_FOLDERS = ("labels", ANSWERS, "extractions", "publishing", "linking", "views")
+FOLDERS = ("labels", ANSWERS, "extractions", "publishing", "linking", "views")
 # Folders that hold a folder for each recipe, with an object for each run.
 _BY_RECIPE = ("audits/", "corrections/")
 # Objects that one DeleteObjects takes; boto3's clients have ten connections each.
@@ -214,7 +214,7 @@ class Forgetting:
 
     def _places(self, elsewhere: set[str]) -> Iterator[_Place]:
         yield _Place(self._stack.ingest, drive_prefix(self._drive))
-        for folder in _FOLDERS:
+        for folder in FOLDERS:
             yield _Place(self._stack.labels, f"{folder}/{self._drive}/")
         for folder in _BY_RECIPE:
             yield _Place(self._stack.labels, folder, rf"/{re.escape(self._drive)}-[0-9]{{4}}\.json\Z")

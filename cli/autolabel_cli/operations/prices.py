@@ -13,7 +13,7 @@ _PRICES = Path(__file__).with_name("prices.json")
 
 
 class Prices(msgspec.Struct, frozen=True):
-    """Dated prices of one Region in dollars, from the pricing `pages` of AWS.
+    """Dated prices of one Region in dollars, from AWS's pages, which the table names.
 
     `instance_hours`: by type. `orchestration_per_million`: of units, for all services but SageMaker, without
     state transitions and reviews (make bench-cost).
@@ -25,7 +25,6 @@ class Prices(msgspec.Struct, frozen=True):
     region: str
     date: str
     source: str
-    pages: tuple[str, ...]
     instance_hours: dict[str, float]
     orchestration_per_million: float
     ground_truth_objects: tuple[tuple[int | None, float], ...]

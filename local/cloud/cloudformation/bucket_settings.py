@@ -76,6 +76,7 @@ def _encryption(value: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+# `Any`: a property of a template, and the request that it becomes.
 def _access_logs(value: dict[str, Any]) -> dict[str, Any]:
     delivery = {"TargetBucket": value["DestinationBucketName"], "TargetPrefix": value.get("LogFilePrefix", "")}
     return {"LoggingEnabled": delivery}

@@ -32,6 +32,7 @@ class RequestMeter:
     def metered(self, handle: Handler) -> Handler:
         """Wrap a service so that its requests are metered."""
 
+        # `Any`: the signature of ministack's handlers.
         async def handler(
             method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
         ) -> Response:

@@ -4,6 +4,7 @@ import { badge, fill, html, moment, table } from "/static/dom.js";
 
 export const alarmsPage = ({ place, read }) => ({
   title: "Alarms",
+  every: 10_000,
   refresh: async () => {
     const { alarms } = await read("alarms");
     const ringing = alarms.filter((alarm) => alarm.state === "ALARM").length;

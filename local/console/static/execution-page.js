@@ -63,7 +63,7 @@ export const executionPage = ({ place, read, arn }) => {
       else if (visit.iterations) notes.set(visit.name, visit.iterations === 1 ? "1 iteration" : `${visit.iterations} iterations`);
     }
     graph?.show(run, notes, chosen);
-    drawPanel();
+    return drawPanel();
   };
 
   const part = (title, text) => text !== undefined && html("div", {}, html("h3", {}, title), pretty(text));
@@ -84,7 +84,13 @@ export const executionPage = ({ place, read, arn }) => {
       return;
     }
     const definition = graph?.definitions.get(chosen);
-    const [entered, exited] = await Promise.all([whole(visit?.enteredId), whole(visit?.exitedId)]);
+    let entered, exited;
+    try {
+      [entered, exited] = await Promise.all([whole(visit?.enteredId), whole(visit?.exitedId)]);
+    } catch (error) {
+      if (drawn === key) drawn = "";
+      throw error;
+    }
     if (drawn !== key) return;
     const open = panel.querySelector("details")?.open;
     fill(panel, html("h2", {}, chosen), definition?.Comment && html("p", {}, definition.Comment),

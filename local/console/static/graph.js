@@ -126,7 +126,8 @@ export class MachineGraph {
     for (const edge of graph.edges()) {
       const { points, kind } = graph.edge(edge);
       const line = svg("path", { class: `edge ${kind}`, d: curve(points), "marker-end": "url(#arrow)" });
-      this.#edges.push([JSON.stringify([edge.v === START ? "" : edge.v, edge.w]), line]);
+      const from = edge.v === START ? "" : edge.v;
+      this.#edges.push({ from, target: edge.w, key: JSON.stringify([from, edge.w]), line });
       into.append(line);
     }
   }
@@ -141,11 +142,9 @@ export class MachineGraph {
       box.setAttribute("aria-pressed", String(name === chosen));
       if (container) note.textContent = notes.get(name) ?? "";
     }
-    for (const [key, line] of this.#edges) {
-      const { taken } = run;
-      const [from, target] = JSON.parse(key);
+    for (const { from, target, key, line } of this.#edges) {
       const ended = target === END && statuses.get(from) === "SUCCEEDED";
-      line.classList.toggle("taken", taken.has(key) || ended);
+      line.classList.toggle("taken", run.taken.has(key) || ended);
     }
   }
 

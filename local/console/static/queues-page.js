@@ -6,6 +6,7 @@ const number = (count, bad) => html("span", { class: bad && count > 0 ? "number 
 
 export const queuesPage = ({ place, read }) => ({
   title: "Queues",
+  every: 10_000,
   refresh: async () => {
     const { queues } = await read("queues");
     fill(place, html("div", { class: "heading" }, html("h1", {}, "Queues")), html("section", { class: "card" },

@@ -69,6 +69,8 @@ export class Lanes extends EventTarget {
     this.#tracks = proposed ? rest.flatMap((one) => (one.id === selected ? [one, proposed] : [one])) : tracks;
     this.#other = other;
     this.#level = level;
+    const there = new Set(tracks.map(({ id }) => id));
+    for (const id of this.#drawn.keys()) if (!there.has(id)) this.#drawn.delete(id);
     this.space.style.height = `${RULER + tracks.length * LANE}px`;
     if (selected !== this.#selected || other !== null) {
       const top = this.#tracks.findIndex(({ id }) => id === selected) * LANE;

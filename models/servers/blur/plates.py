@@ -76,10 +76,11 @@ class PlateFinder:
         likely = self._session.run(None, {self._input: np.ascontiguousarray(batch)})[0][0, 0]
         count, pieces, stats, _ = cv2.connectedComponentsWithStats((likely > _PIXEL).astype(np.uint8))
         found = []
+        scores = np.bincount(pieces.ravel(), likely.ravel(), count) / np.maximum(stats[:, cv2.CC_STAT_AREA], 1)
         across, down = width / sides[0], height / sides[1]
         for number in range(1, count):
             x, y, wide, high = (float(value) for value in stats[number, :4])
-            score = float(likely[pieces == number].mean())
+            score = float(scores[number])
             growth = _GROWTH * min(wide, high)
             box = [x - growth, y - growth, x + wide + growth, y + high + growth]
             box = [box[0] * across, box[1] * down, box[2] * across, box[3] * down]

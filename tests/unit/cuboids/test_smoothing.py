@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autolabel.cuboids import TrackCuboid, smooth_track
+from autolabel.cuboids import TrackCuboid, smooth_track, smoothing
 from autolabel.labels.box_cuboids import BoxCuboid
 
 SIZE = np.array([4.2, 1.7, 1.5])
@@ -68,6 +69,18 @@ def test_a_cuboid_far_off_the_path_is_drawn_to_it() -> None:
     track = [TrackCuboid(at / 10, car(np.array([20.0 - at / 10, 2.0, 0.7]), 0.0), np.zeros(3)) for at in range(9)]
     track[4] = track[4]._replace(cuboid=car(np.array([45.0, 5.0, 0.7]), 0.0))
     assert np.linalg.norm(np.array(smooth_track(track)[4].center) - (19.6, 2.0, 0.7)) < 1.0
+
+
+def test_a_long_track_is_smoothed_in_stretches_with_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(1)
+    sizes = [SIZE + draw.normal(0, 0.2, 3) for _ in range(11)]
+    centers = [np.array([20.0 + at, 2.0, 0.7]) for at in range(11)]
+    track = [TrackCuboid(at / 10, car(centers[at], 0.1, size), np.zeros(3)) for at, size in enumerate(sizes)]
+    whole = smooth_track(track)
+    monkeypatch.setattr(smoothing, "_STRETCH", 4)
+    cut = smooth_track(track)
+    assert {one.size for one in cut} == {one.size for one in whole}
+    assert np.allclose([one.center for one in cut], [one.center for one in whole], atol=0.3)
 
 
 def test_one_cuboid_stays_as_it_is() -> None:

@@ -12,6 +12,9 @@ PROJECT = Path(__file__).parents[3]
 NOTEBOOKS = sorted((PROJECT / "examples").rglob("*.ipynb"))
 
 
+assert NOTEBOOKS
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)
 def test_a_notebook_has_no_outputs_and_no_broken_links(notebook: Path) -> None:
     cells = json.loads(notebook.read_text())["cells"]

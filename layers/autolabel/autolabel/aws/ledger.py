@@ -482,6 +482,7 @@ def _unit_key(kind: str, unit: Unit) -> dict[str, Any]:
 
 def _pending_item(pending: PendingUnit) -> dict[str, Any]:
     """Make the item of a pending unit at its first attempt, or of one that is tried once more."""
+    # `Any`: attributes of an item of DynamoDB, as boto3 takes them.
     taken: dict[str, Any] = {}
     if pending.invoked:
         taken = {"invoked": _number(pending.invoked), "deadline": _number(pending.deadline)}

@@ -190,7 +190,7 @@ def _check(document: DriveDocument, key: str) -> None:
         if document.verification.back_end == "label-studio":
             refuse(f"`verification`: {task} need the back-end `ground-truth`: Label Studio verifies boxes only")
         if document.verification.reviewers > 1 and task != TRACKS:
-            refuse(f"`verification`: {task} need `reviewers` 1: only boxes of several reviewers are consolidated")
+            refuse(f"`verification`: {task} need `reviewers` 1: segments of several reviewers are not consolidated")
         if task == TRACKS and not document.tracks:
             refuse('`verification`: the task `tracks` needs linked boxes: remove `"tracks": false`')
     everybody = document.verification.reviewers > 1 and document.verification.reviewers_share == 1

@@ -54,7 +54,7 @@ class LogDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     video, or of each by its name: text with a time zone (RFC 3339), or ns since the epoch. `selection`: which frames
     are kept: the fields of a FrameSelection, or one for each camera by its name; cameras that it does not name keep
     every frame. Without it, the stack's own counts. `ego_masks`: by camera. `vehicle`, `models`, `verification`,
-    `notes`, `tracks` and `privacy` are as in drive.json.
+    `notes`, `tracks`, `cuboids` and `privacy` are as in drive.json.
     """
 
     vehicle: str = "unknown"

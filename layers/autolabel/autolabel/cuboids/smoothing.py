@@ -18,6 +18,8 @@ _REACH = 0.5
 _LEAST_WEIGHT = 0.05
 # A place that is this far off the path of the others, in metres, counts half.
 _OFF = 0.3
+# Headings and paths are smoothed in stretches of this many cuboids: their weights take the square of it.
+_STRETCH = 500
 # A track that moves this far, in metres, is headed where it goes.
 _MOVED = 2.0
 
@@ -43,15 +45,20 @@ def smooth_track(track: Sequence[TrackCuboid]) -> list[BoxCuboid]:
     """
     if len(track) < 2:
         return [one.cuboid for one in track]
+    points = np.minimum([one.cuboid.points for one in track], _MOST_POINTS).astype(np.float64)
+    size = np.array([_median(column, points) for column in np.array([one.cuboid.size for one in track]).T])
+    stretches = (track[begin : begin + _STRETCH] for begin in range(0, len(track), _STRETCH))
+    return [cuboid for stretch in stretches for cuboid in _smooth(stretch, size)]
+
+
+def _smooth(track: Sequence[TrackCuboid], size: Array) -> list[BoxCuboid]:
     # From the first one, since squares of seconds since 1970 have no digits left for a frame.
     times = np.array([one.time for one in track]) - track[0].time
     points = np.minimum([one.cuboid.points for one in track], _MOST_POINTS).astype(np.float64)
-    sizes = np.array([one.cuboid.size for one in track])
     known = [one.to_world for one in track if one.to_world is not None]
     worlds = known if len(known) == len(track) else [np.eye(4)] * len(track)
     turns = np.array([np.arctan2(world[1, 0], world[0, 0]) for world in worlds])
     raw = np.array([one.cuboid.yaw for one in track]) + turns
-    size = np.array([_median(column, points) for column in sizes.T])
     # By time and points: a row for each cuboid.
     weights = np.maximum(1 - np.abs(times[:, None] - times) / _REACH, 0) * points
     yaws = _headings(raw, weights)

@@ -284,5 +284,6 @@ class _JobAnswers:
             shown=shown,
             review=result.review,
             final=not (result.unsure or result.disputed or result.contested) or line.source_ref in self._looked_twice,
-            unsure=self._results.unsure_before(line.source_ref),
+            # Several reviewers answer beside each other, not one after the other.
+            unsure=None if self._several else self._results.unsure_before(line.source_ref),
         )

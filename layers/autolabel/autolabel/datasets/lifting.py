@@ -130,20 +130,24 @@ class _Lifting:
             yield from (_not_lifted(line, camera.reason) for line in lines)
             return
         lidars = self._rig.lidars(camera.vehicle)
+        size = camera.width, camera.height
+        fits = [(line.size.width, line.size.height) == size for line in lines]
         times = [int(line.origin.timestamp) for line in lines]
         near = {name: self._list(name, times[0], times[-1]) for name in lidars}
         asked = (
             (time, name, near[name])
-            for line, time in zip(lines, times, strict=True)
-            if line.label_boxes
+            for line, time, fit in zip(lines, times, fits, strict=True)
+            if line.label_boxes and fit
             for name in lidars
         )
         clouds = map_in_order(lambda one: self._read(*one, lidars[one[1]]), asked, _CLOUD_READERS)
-        for line, time in zip(lines, times, strict=True):
-            if line.label_boxes:
-                yield self._lift(line, time, camera, [cloud for cloud in islice(clouds, len(lidars)) if cloud])
-            else:
+        for line, time, fit in zip(lines, times, fits, strict=True):
+            if not line.label_boxes:
                 yield LiftedFrame(line.source_ref, (), CuboidScene())
+            elif not fit:
+                yield _not_lifted(line, "another image size than that of the intrinsics", camera)
+            else:
+                yield self._lift(line, time, camera, [cloud for cloud in islice(clouds, len(lidars)) if cloud])
 
     def _list(self, lidar: str, first: int, last: int) -> list[tuple[int, StoredObject]]:
         """List the clouds of a LiDAR between two times, with the tolerance: time and object, in the order of time."""
@@ -204,8 +208,6 @@ class _Lifting:
                 "no point cloud near in time" if self._rig.lidars(camera.vehicle) else "no calibrated LiDAR"
             )
             return _not_lifted(line, next(reasons, missing), camera)
-        if (camera.width, camera.height) != (line.size.width, line.size.height):
-            return _not_lifted(line, "another image size than that of the intrinsics", camera)
         return LiftedFrame(
             line.source_ref,
             tuple(lift_boxes(camera, np.concatenate(moved), line.label_boxes)),

@@ -130,13 +130,14 @@ def _write_manifests(
 ) -> Iterator[JobManifest]:
     """Write the manifests of a group of whole shards. A strip stays whole: it is cut from one manifest as from all."""
     policy = run.document.verification
-    if seeds or (policy.reviewers > 1 and policy.reviewers_share < 1):
+    is_shared = policy.reviewers > 1 and policy.reviewers_share < 1
+    if seeds or is_shared:
 
         def lines() -> Iterator[bytes]:
             return sow_lines(_lines(group, label_bucket), seeds)
 
         reviewers = None
-        if policy.task == TRACKS:
+        if policy.task == TRACKS and is_shared:
             strips = cut_strips(map(read_line, _lines(group, label_bucket)), strip_frames)
             asked = {line.source_ref: reviewers_of(policy, strip[0].source_ref) for strip in strips for line in strip}
             reviewers = asked.__getitem__

@@ -30,7 +30,7 @@ def adopt_track_ids(lines: Iterable[ManifestLine], before: Mapping[str, str]) ->
     ]
     shared = Counter[tuple[str, str]]()
     for line in blind:
-        ids = {id(box): track for box, track in zip(line.prelabel_boxes, _ids(line), strict=True)}
+        ids = {id(box): track for box, track in zip(line.prelabel_boxes, line.prelabel_ids, strict=True)}
         for shown, drawn, _ in pair_boxes(line.prelabel_boxes, line.verified_boxes):
             if shown and drawn and (track := ids[id(shown)]):
                 shared[drawn.track, track] += 1
@@ -52,7 +52,7 @@ def judge_identities(line: ManifestLine, pairs: Iterable[Pair]) -> list[Pair]:
 
     `line`: with the adopted ids in `tracks`. `pairs`: its boxes, paired with those that a person left.
     """
-    models = dict(zip(map(id, line.prelabel_boxes), _ids(line), strict=False))
+    models = dict(zip(map(id, line.prelabel_boxes), line.prelabel_ids, strict=False))
     persons = dict(zip(map(id, line.verified_boxes), line.tracks or (), strict=False))
     return [
         pair._replace(iou=0.0)
@@ -60,7 +60,3 @@ def judge_identities(line: ManifestLine, pairs: Iterable[Pair]) -> list[Pair]:
         else pair
         for pair in pairs
     ]
-
-
-def _ids(line: ManifestLine) -> tuple[str, ...]:
-    return line.prelabel_tracks.ids if line.prelabel_tracks is not UNSET else ()

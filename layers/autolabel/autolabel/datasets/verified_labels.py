@@ -35,7 +35,7 @@ class FinishedJob(msgspec.Struct, frozen=True):
 def join_jobs(jobs: Sequence[FinishedJob]) -> list[FinishedJob]:
     """Return the jobs in the order of their shards, those of the same shards as one.
 
-    They are two where a share of the frames gets several reviewers.
+    They are two where a share of the frames gets several reviewers, and several where shards have many strips.
     """
     ordered = sorted(jobs, key=lambda job: (job.first, job.last, job.job))
     groups = (list(group) for _, group in groupby(ordered, key=lambda job: (job.first, job.last)))

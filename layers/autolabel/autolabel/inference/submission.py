@@ -181,7 +181,7 @@ class Submission:
         try:
             self._submit_to_all(key, message, submitted)
         except Exception:
-            # The message comes again, for the other models only.
+            # After any error the message comes again, and then it is for the other models only.
             for taken in (one.unconfirmed for one in submitted if one.unconfirmed):
                 self._ledger.mark_invoked(taken, invoked=taken.invoked, deadline=taken.deadline, location="")
             raise

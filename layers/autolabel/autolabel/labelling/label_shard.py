@@ -94,6 +94,8 @@ class ShardLabelling:
         self._views = views
         # The pixels of a large frame take hundreds of megabytes, and the function has one processor.
         self._covering = threading.Lock()
+        # Frames that are read before they are covered: up to 40 MB each.
+        self._reading = threading.BoundedSemaphore(3)
         self._ingest = ingest
         self._label_bucket = label_bucket
         self._created = created
@@ -292,10 +294,11 @@ class ShardLabelling:
             raise ImageRefused(
                 "no-view", f"{frame.key} has no view, since {model.id} did not find what to cover: {why}"
             )
-        with self._covering:
-            # One frame at a time: with its pixels it may take most of the function's memory.
+        with self._reading:
             body = reader(0, MAX_FRAME_BYTES)
-            view = cover(body, frame.key, regions, model.id)
+            # The pixels of one frame may take most of the function's memory.
+            with self._covering:
+                view = cover(body, frame.key, regions, model.id)
         key = view_key(parse_frame_key(frame.key), frame.etag, model.id, f".{header.format}")
         self._label_bucket.write(key, view, f"image/{header.format}")
         return self._label_bucket.uri(key)

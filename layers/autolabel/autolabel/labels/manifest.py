@@ -299,15 +299,20 @@ class ManifestLine(
         """Read the frame's size from the pre-label; raises msgspec.ValidationError without one."""
         return _decode(self.prelabel, BoxLabel, PRELABEL).image_size[0]
 
+    @property
+    def prelabel_ids(self) -> tuple[str, ...]:
+        """Return the ids of the tracks of the pre-label's boxes; empty if they were not linked."""
+        return self.prelabel_tracks.ids if self.prelabel_tracks is not UNSET else ()
+
     @cached_property
     def prelabel_boxes(self) -> list[LabelledBox]:
         """Read the pre-label's boxes; raises msgspec.ValidationError if it has another shape."""
-        return _decode_boxes(self.prelabel, self.prelabel_metadata, PRELABEL)
+        return decode_boxes(self.prelabel, self.prelabel_metadata, PRELABEL)
 
     @cached_property
     def verified_boxes(self) -> list[LabelledBox]:
         """Read the verified label's boxes; raises msgspec.ValidationError if it has another shape."""
-        return _decode_boxes(self.verified, self.verified_metadata, VERIFIED)
+        return decode_boxes(self.verified, self.verified_metadata, VERIFIED)
 
     @property
     def label_boxes(self) -> list[LabelledBox]:
@@ -437,7 +442,7 @@ def _annotation(detection: Detection, class_id: int, frame: Detections) -> dict[
     return {"class_id": class_id, "left": left, "top": top, "width": width, "height": height}
 
 
-def _decode_boxes(
+def decode_boxes(
     label: msgspec.Raw | UnsetType, metadata: msgspec.Raw | UnsetType, attribute: str
 ) -> list[LabelledBox]:
     """Read the boxes of a line's attribute; raises msgspec.ValidationError, which names it, if it has another shape."""

@@ -15,10 +15,9 @@ from autolabel.labels.detections import box_iou
 from autolabel.labels.manifest import (
     VERIFIED,
     BoxLabel,
-    BoxMetadata,
     LabelledBox,
     ManifestLine,
-    join_boxes,
+    decode_boxes,
     with_values,
 )
 from autolabel.labels.reviews import Marks, Review
@@ -71,6 +70,7 @@ def judge_label(
             gives = gives if left is None else _with_rest_of(seed, gives, boxes[left], _class_id(label, left))
         if left is not None or gives:
             label, metadata = replace_boxes(label, metadata, span, gives)
+    # `Any`: keys that are the back-end's own stay as they are.
     about: dict[str, Any] = msgspec.json.decode(metadata)
     if _ADJUSTMENT in about:
         same = Counter((placed_box(box), box.track) for box in _boxes(label, metadata)) == _shown(right, tracks)
@@ -89,9 +89,7 @@ def judge_label(
 
 
 def _boxes(label: msgspec.Raw, metadata: msgspec.Raw) -> list[LabelledBox]:
-    return join_boxes(
-        msgspec.json.decode(label, type=BoxLabel), msgspec.json.decode(metadata, type=BoxMetadata), VERIFIED
-    )
+    return decode_boxes(label, metadata, VERIFIED)
 
 
 def _class_id(label: msgspec.Raw, at: int) -> int:
@@ -170,6 +168,7 @@ def _track_of(box: PlacedBox, shown: Sequence[LabelledBox], left: Sequence[Label
 
 def _with_tracks(metadata: msgspec.Raw, ids: Sequence[str]) -> msgspec.Raw:
     """Replace the ids of a label's boxes; other keys of the back-end stay as they are."""
+    # `Any`: as above.
     objects: list[dict[str, Any]] = msgspec.json.decode(metadata).get("objects", [])
     return with_values(metadata, {"objects": [one | {"object-id": id} for one, id in zip(objects, ids, strict=True)]})
 

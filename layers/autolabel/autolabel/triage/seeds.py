@@ -53,7 +53,6 @@ _ALONE = 0.1
 TRIES = 8
 # Without a correction's place, an invented box stands as far from the drawn one, in its widths.
 _NEAREST, _FARTHEST = 1.2, 4.0
-_ADJUSTMENT = "adjustment-status"
 
 PlacedBox = tuple[str, float, float, float, float]
 

@@ -60,14 +60,14 @@ def make_stretch(
     frame without a certain box of the object, and before one that the error does not fit. An invented box stays alone.
     Other parameters are as in `make_seed`.
     """
-    id = "".join(_ids(frames[begin].line)[at : at + 1])
+    id = "".join(frames[begin].line.prelabel_ids[at : at + 1])
     found = [first]
     if not id or first.kind == INVENTED:
         return found
     correction = _correction(first)
     for side in (frames[begin + 1 :], frames[:begin][::-1]):
         for line, failed in side:
-            ids = _ids(line)
+            ids = line.prelabel_ids
             place = ids.index(id) if id in ids else None
             if place is None or line.uncertainty is UNSET or line.uncertainty.boxes[place] >= MOST_UNCERTAIN:
                 break
@@ -85,7 +85,7 @@ def strip_objects(strip: Iterable[ManifestLine]) -> list[TrackedObject]:
     """
     levels: dict[str, list[float]] = {}
     for line in strip:
-        ids = _ids(line)
+        ids = line.prelabel_ids
         if line.origin.labelled_by.by_person or not len(line.prelabel_boxes) == len(ids) == len({*ids} - {""}):
             return []
         for id, level in zip(ids, line.uncertainty.boxes if line.uncertainty is not UNSET else (), strict=False):
@@ -102,7 +102,7 @@ def make_track_seed(
     Another class is in all frames of the object, and a removed one is in none. Shifts and invented objects last some
     frames. An object that comes near another one may exchange tracks with it. Other parameters are as in `make_seed`.
     """
-    frames = [(line, _ids(line).index(id)) for line in strip if id in _ids(line)]
+    frames = [(line, line.prelabel_ids.index(id)) for line in strip if id in line.prelabel_ids]
     lots = Lots(secret)
     if lots.number() < _SWAPS and (found := _exchange(strip, id)):
         return _named(found, secret)
@@ -144,7 +144,7 @@ def _go_on(
 
 def _exchange(strip: Sequence[ManifestLine], id: str) -> list[Seed]:
     """Exchange the tracks of two objects of one class, from where they touch to the end of the strip, if they do."""
-    shown = [dict(zip(_ids(line), line.prelabel_boxes, strict=True)) for line in strip]
+    shown = [dict(zip(line.prelabel_ids, line.prelabel_boxes, strict=True)) for line in strip]
     for at, other in sorted(_crossings(shown, id)):
         earlier = shown[at - 1]
         if _are_apart(earlier, (id, other)):
@@ -226,7 +226,3 @@ def _share(place: FourNumbers, line: ManifestLine) -> FourNumbers:
 def _named(seeds: Iterable[Seed], secret: str) -> list[Seed]:
     name = f"{int(Lots(f'{secret}/stretch').number() * 16**12):012x}"
     return [msgspec.structs.replace(seed, stretch=name) for seed in seeds]
-
-
-def _ids(line: ManifestLine) -> tuple[str, ...]:
-    return line.prelabel_tracks.ids if line.prelabel_tracks is not UNSET else ()

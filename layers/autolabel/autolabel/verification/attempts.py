@@ -1,8 +1,8 @@
-"""Attempts of a job's round: what reviewers answered in a job that was stopped or failed is taken in, once.
+"""Attempts of a job's round: what reviewers answered is taken in, once.
 
-A round's first attempt gets the round's manifest. If its job ends early, the next attempt gets a manifest of the frames
-that are still open, in the same order and with the same lines, so a blind audit stays blind. Settling the round joins
-all attempts.
+A round's first attempt gets the round's manifest. If its job was stopped or failed, the next attempt gets a manifest of
+the frames that are still open, in the same order and with the same lines, so a blind audit stays blind. Settling the
+round joins all attempts.
 
 A job of tracks has one reviewer for a strip: the developer guide (sms-video-object-tracking) wants the number of
 workers to be 1. So each of several reviewers of strips has an attempt, and a frame is open until as many have answered
@@ -56,8 +56,9 @@ class JobAttempt(msgspec.Struct, frozen=True):
 class Taken(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answers of an attempt. `waiting`: not all that the back-end counted are there; ask again in a minute.
 
-    `results`: S3 URI of a line for each answered frame. `answered` and `open`: frames of the attempt. `manifest`: the
-    S3 URI of the next attempt's lines. `missing`: labels that the back-end counted and that did not come.
+    `results`: S3 URI of a line for each answered frame. `answered`: frames of the attempt; `open`: frames of the round
+    that still lack an answer. `manifest`: the S3 URI of the next attempt's lines. `missing`: labels that the back-end
+    counted and that did not come.
     """
 
     waiting: bool = False
@@ -118,9 +119,11 @@ def take_answers(one: JobAttempt, answers: Answers, *, label_bucket: Bucket, nam
     job = JobRound(one.job, one.back_end, one.round, one.given, 0, one.output, one.task)
     output = answers(job, lambda: label_bucket.lines(_key(one.given, label_bucket)))
     found = settle_answered(job, output, label_bucket=label_bucket, names=names, all_frames=one.completed)
-    # Ground Truth counts what it gave to reviewers, of tracks the sequences.
-    came = count_sequences(one.given, found.labelled, label_bucket) if one.task == TRACKS else len(found.labelled)
-    missing = max(0, one.labelled - came)
+    missing = 0
+    if one.labelled:
+        # Ground Truth counts what it gave to reviewers, of tracks the sequences.
+        came = count_sequences(one.given, found.labelled, label_bucket) if one.task == TRACKS else len(found.labelled)
+        missing = max(0, one.labelled - came)
     if missing and one.waited < PATIENCE_SECONDS:
         return None
     encoded = (msgspec.json.encode(result) + b"\n" for result in found.results)

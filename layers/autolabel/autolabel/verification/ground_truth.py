@@ -91,7 +91,7 @@ def read_output(
         return
     output = one.output.removeprefix(label_bucket.uri(""))
     if one.task == SEGMENTS:
-        sources = {line.shown_ref: line.source_ref for line in map(read_line, frames)}
+        sources = {line.shown: line.source_ref for line in map(msgspec.json.Decoder(_Source).decode, frames)}
         yield from (_with_source(body, sources) for body in label_bucket.lines(output))
         return
     if one.task == TRACKS:
@@ -103,7 +103,7 @@ def read_output(
     places, sources = dict[str, int](), dict[str, str]()
     for place, line in enumerate(map(msgspec.json.Decoder(_Source).decode, frames)):
         places[line.source_ref] = place
-        sources[line.review_ref or line.source_ref] = line.source_ref
+        sources[line.shown] = line.source_ref
 
     def with_review(body: bytes) -> bytes:
         body = _with_source(body, sources)
@@ -131,9 +131,9 @@ def read_answers(
 
     Lines of the output manifest come first, if it is there. Then come frames that it lacks, from the reviewers'
     responses. Segments are in the manifest only, because a response does not say which picture became the label. The
-    format of responses to tracks is not documented, but their SeqLabels are beside them.
-    `one.output`: empty if Ground Truth names no manifest. `frames`: opens the job's manifest; `classes` and `reviewers`
-    as in `read_output`. A frame that some of its reviewers have answered is answered.
+    format of responses to tracks is not documented (only worker, seconds and notes are read), but their SeqLabels are
+    beside them. `one.output`: empty if Ground Truth names no manifest. `frames`: opens the job's manifest; `classes`
+    and `reviewers` as in `read_output`. A frame that some of its reviewers have answered is answered.
     """
     folder = _job_folder(one, label_bucket)
     # Ground Truth may write the manifest some minutes after it has named the job as stopped.
@@ -151,7 +151,7 @@ def read_answers(
             if attribute in line or metadata_of(attribute) in line or ANSWERS in line:
                 found.add(source)
                 yield body
-    if one.task == TRACKS:
+    if one.task == TRACKS and any(msgspec.json.decode(body, type=_Source).source_ref not in found for body in frames()):
         yield from expand_labels(one, frames(), label_bucket, _reviews_of(one, label_bucket), classes, found)
     if one.task != BOXES:
         return
@@ -242,6 +242,10 @@ def _answered(
 class _Source(msgspec.Struct, rename="kebab"):
     source_ref: str
     review_ref: str = ""
+
+    @property
+    def shown(self) -> str:
+        return self.review_ref or self.source_ref
 
 
 class _Drawn(msgspec.Struct, frozen=True):

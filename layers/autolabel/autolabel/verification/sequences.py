@@ -213,10 +213,9 @@ def count_sequences(manifest: str, labelled: Collection[str], label_bucket: Buck
     `manifest`: the S3 URI of the job's frames; `labelled`: the S3 URIs of those with a label.
     """
     frames = shown_frames(label_bucket.lines(manifest.removeprefix(label_bucket.uri(""))))
-    return sum(
-        any(frames[uri].source in labelled for uri in read_sequence(line, label_bucket)[0].shown)
-        for line in read_sequence_lines(manifest, label_bucket)
-    )
+    files = (_read(line.sequence, label_bucket) for line in read_sequence_lines(manifest, label_bucket))
+    sequences = map(msgspec.json.Decoder(SequenceFile).decode, files)
+    return sum(any(frames[uri].source in labelled for uri in sequence.shown) for sequence in sequences)
 
 
 def own_id(*parts: str | int) -> str:
@@ -269,7 +268,7 @@ def shown_tracks(line: ManifestLine) -> Iterator[tuple[LabelledBox, str, float |
     A box in no track is an object of one frame. What contradicts an earlier label is a box too, since the page of a
     sequence has no marks; a reviewer deletes it if it is wrong.
     """
-    ids = line.prelabel_tracks.ids if line.prelabel_tracks is not UNSET else ()
+    ids = line.prelabel_ids
     candidates = line.uncertainty.candidates if line.uncertainty is not UNSET else ()
     levels = line.uncertainty.boxes if line.uncertainty is not UNSET else ()
     new = (LabelledBox(c.label, c.left, c.top, c.width, c.height, c.confidence, c.track) for c in candidates if c.new)

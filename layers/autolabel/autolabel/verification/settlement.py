@@ -1,8 +1,9 @@
 """Settles a round of a verification job, the same way for every back-end.
 
-Settling accepts a back-end's lines only for frames that the job was given, and one line for each frame. A frame
-without a label, or one that a reviewer marked unsure, goes to a second round. The result of the second round is final.
-So does a share of the key frames, without boxes: their first label stays, and the second one is compared with it.
+Settling accepts a back-end's lines only for frames that the job was given, and one line for each frame. These go to a
+second round: frames without a label, frames that a reviewer marked unsure, frames about which several reviewers differ,
+and frames at a border of strips that disagree. The result of the second round is final. A share of the key frames goes
+there too, without boxes: their first label stays, and the second one is compared with it.
 
 Here, and nowhere else, seeds leave the labels of a first round: a result has the boxes as if there had been none. A
 frame whose seed was missed goes to the second round too.
@@ -38,6 +39,7 @@ from autolabel.labels.manifest import (
     LineTooLong,
     ManifestLine,
     ShownUncertainty,
+    decode_boxes,
     encode_line,
     join_boxes,
     metadata_of,
@@ -152,11 +154,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source_re
     @property
     def boxes(self) -> list[LabelledBox]:
         """The boxes of the label."""
-        label, metadata = (
-            msgspec.json.decode(self.label, type=BoxLabel),
-            msgspec.json.decode(self.metadata, type=BoxMetadata),
-        )
-        return join_boxes(label, metadata, VERIFIED)
+        return decode_boxes(self.label, self.metadata, VERIFIED)
 
     @property
     def disputed(self) -> tuple[CandidateBox, ...]:
@@ -313,13 +311,13 @@ def read_results(label_bucket: Bucket, uri: str) -> Iterator[Result]:
 
 def _settlement(one: JobRound, output: Iterable[bytes], label_bucket: Bucket, names: frozenset[str]) -> _Settlement:
     found = _Found(output, LABELS[one.task])
-    attempts = [read_results(label_bucket, attempt.results) for attempt in one.attempts]
+    attempts = (read_results(label_bucket, attempt.results) for attempt in one.attempts)
     earlier = {} if one.has_reviewers_apart else {r.source_ref: r for results in attempts for r in results}
-    folder = RunFolder.of(one.manifest.removeprefix(label_bucket.uri("")))
+    manifest = one.manifest.removeprefix(label_bucket.uri(""))
+    folder = RunFolder.of(manifest)
     if one.task != SEGMENTS:
         seeds = read_seeds(folder, label_bucket) if one.round == 1 else {}
-        manifest = label_bucket.lines(one.manifest.removeprefix(label_bucket.uri("")))
-        several = SeveralResults(attempts, manifest) if one.has_reviewers_apart else None
+        several = SeveralResults(attempts, label_bucket.lines(manifest)) if one.has_reviewers_apart else None
         rule = partial(_broken_box_rule, names=names)
         return _Settlement(one.job, found, earlier, rule, one.task, seeds=seeds, several=several, asked=one.reviewers)
     # This import loads Pillow, which jobs of boxes do not need.
@@ -601,8 +599,7 @@ def _several(line: dict[str, msgspec.Raw]) -> tuple[msgspec.Raw | msgspec.UnsetT
 def _boxes_of(output: _Output) -> list[LabelledBox]:
     """Read the boxes that a reviewer left; none if they cannot be read."""
     with suppress(*_BROKEN):
-        label = msgspec.json.decode(output.label, type=BoxLabel)
-        return join_boxes(label, msgspec.json.decode(output.metadata, type=BoxMetadata), VERIFIED)
+        return decode_boxes(output.label, output.metadata, VERIFIED)
     return []
 
 

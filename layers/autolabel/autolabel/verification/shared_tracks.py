@@ -52,6 +52,8 @@ def share_tracks(frames: Iterable[Mapping[int, Answer]], shown: Collection[str] 
 
 def with_shared_tracks(answer: Answer, shared: Mapping[str, str]) -> Answer:
     """Replace the ids of drawn tracks in an answer; one without such ids stays as it is."""
+    if not shared:
+        return answer
     metadata = msgspec.json.decode(answer.metadata)
     objects = metadata.get("objects", [])
     if not any(one.get("object-id") in shared for one in objects):
