@@ -52,7 +52,7 @@ HEALTHY: dict[str, Any] = {
     "get_bucket_notification_configuration": {"QueueConfigurations": [{"QueueArn": "arn:aws:sqs:r:1:submit"}]},
     "list_event_source_mappings": {"EventSourceMappings": [{"State": "Enabled", "UUID": "u"}]},
     "describe_endpoint": {"EndpointStatus": "InService", "EndpointConfigName": "c", "CreationTime": datetime.now(UTC)},
-    "describe_endpoint_config": {"ProductionVariants": [{"InstanceType": "ml.g4dn.xlarge"}]},
+    "describe_endpoint_config": {"ProductionVariants": [{"VariantName": "all", "InstanceType": "ml.g4dn.xlarge"}]},
     "describe_scalable_targets": {"ScalableTargets": [{"MaxCapacity": 4}]},
     "list_service_quotas": {"Quotas": [{"QuotaName": "ml.g4dn.xlarge for endpoint usage", "Value": 4.0}]},
     "get_account_settings": {"AccountLimit": {"ConcurrentExecutions": 1_000}},

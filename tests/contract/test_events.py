@@ -545,7 +545,8 @@ def test_a_run_goes_through_its_states_to_its_dataset(account: Account) -> None:
 
 
 def test_the_boxes_of_a_part_are_lifted_with_the_cloud_beside_the_frame(account: Account) -> None:
-    account.add_run(json.dumps({"vehicle": "car-1", **lidar_drive(CAMERA)}).encode())
+    camera = CAMERA._replace(width=640, height=360)  # the frame's size
+    account.add_run(json.dumps({"vehicle": "car-1", **lidar_drive(camera)}).encode())
     cloud = f"drives/drive-7/top/{parse_frame_key(FRAME_KEY).timestamp}.bin"
     account.ingest.write(cloud, bytes(16))
     account.ingest.write("drives/drive-7/logs/a.mcap", b"a log")

@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 from local.cloud.stepfunctions.cancellation import Cancellation
-from local.cloud.stepfunctions.errors import StateError
+from local.cloud.stepfunctions.errors import Cancelled, StateError
 
 TOKEN_PREFIX = base64.b64encode(b"embedded-cloud-task:").decode().rstrip("=")
 
@@ -24,6 +24,8 @@ class Attempt:
         self._result: Any = None
         self._error: StateError | None = None
         self._closed = False
+        # The event alone does not tell: the end of the execution sets it, too.
+        self._answered = False
         self._heartbeat = time.monotonic()
 
     def succeed(self, result: Any) -> bool:
@@ -54,8 +56,14 @@ class Attempt:
         try:
             while True:
                 next_beat = self._heartbeat + heartbeat if heartbeat is not None else float("inf")
-                if cancellation.wait(self._settled, min(end, next_beat)):
-                    return self._outcome()
+                try:
+                    if cancellation.wait(self._settled, min(end, next_beat)):
+                        return self._outcome()
+                except Cancelled:
+                    # An answer that was taken before the end counts: a redrive must not ask for it again.
+                    if self._answered:
+                        return self._outcome()
+                    raise
                 # A result that comes at the last moment settles the attempt first and counts.
                 if time.monotonic() >= end:
                     self.fail(StateError("States.Timeout", f"no result within {timeout:g} s"))
@@ -76,7 +84,7 @@ class Attempt:
         with self._lock:
             if self._closed:
                 return False
-            self._closed = True
+            self._closed = self._answered = True
             self._result, self._error = result, error
         self._settled.set()
         return True

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from local.cloud.stepfunctions.attempts import Attempt
+from local.cloud.stepfunctions.cancellation import Cancellation
+from local.cloud.stepfunctions.errors import Cancelled
 from local.tests.conformance.workbench import ROLE, Workbench, eventually, unique
 
 PASS: dict[str, Any] = {"Type": "Pass", "End": True}
@@ -221,6 +224,16 @@ def test_every_attempt_has_a_new_token(bench: Workbench) -> None:
     assert second != first["Body"]
     bench.stepfunctions.send_task_success(taskToken=second, output="2")
     assert bench.outcome(execution)["output"] == "2"
+
+
+def test_an_answer_before_the_end_of_a_sibling_counts() -> None:
+    # The task wakes late: its answer was taken, and then the failure of a sibling ended it.
+    attempt, cancellation = Attempt("arn"), Cancellation()
+    assert attempt.succeed("yes")
+    cancellation.cancel()
+    assert attempt.await_outcome(cancellation, timeout=None, heartbeat=None) == "yes"
+    with pytest.raises(Cancelled):
+        Attempt("arn").await_outcome(cancellation, timeout=None, heartbeat=None)
 
 
 def test_a_timed_out_task_accepts_no_answer(bench: Workbench) -> None:
