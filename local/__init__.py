@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Verdict,
         keep_every_box,
     )
+    from local.sagemaker.ground_truth.cuboids import Cuboid, Cuboids, Scene
     from local.sagemaker.ground_truth.sequences import TrackedBox, Tracks, VideoFrame, VideoSequence
     from local.sagemaker.hosting.model_servers import ModelServer, ModelServerFailed
     from local.settings import ACCOUNT, PEOPLE, REGION, STACK_WENT, CloudSettings, SettingsError
@@ -51,6 +52,8 @@ __all__ = [
     "CloudConsole",
     "CloudError",
     "CloudSettings",
+    "Cuboid",
+    "Cuboids",
     "EmbeddedCloud",
     "Evaluation",
     "Failure",
@@ -61,6 +64,7 @@ __all__ = [
     "JobView",
     "ModelServer",
     "ModelServerFailed",
+    "Scene",
     "Segments",
     "SettingsError",
     "TrackedBox",
@@ -97,6 +101,7 @@ _EXPORTS = {
         "Verdict",
         "keep_every_box",
     ),
+    "local.sagemaker.ground_truth.cuboids": ("Cuboid", "Cuboids", "Scene"),
     "local.sagemaker.ground_truth.sequences": ("TrackedBox", "Tracks", "VideoFrame", "VideoSequence"),
     "local.sagemaker.hosting.model_servers": ("ModelServer", "ModelServerFailed"),
     "local.records": ("UnreadableState",),

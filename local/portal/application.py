@@ -287,6 +287,8 @@ class Application:
         found = self._jobs.find(job)
         if found is None:
             raise PageRefused(404, "This job does not exist.")
+        if found.scripted:
+            raise PageRefused(409, "A script answers this job: the portal has no page of points.")
         return found
 
     def _desk(self, job: str) -> Desk:

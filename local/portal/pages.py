@@ -89,7 +89,8 @@ def sequence_page(job: str, number: int) -> str:
 
 
 def _waits(job: LabelingJob) -> bool:
-    return job.status == "InProgress" and job.counts.labelled + job.counts.failed < job.counts.total
+    counts = job.counts
+    return not job.scripted and job.status == "InProgress" and counts.labelled + counts.failed < counts.total
 
 
 def _row(job: LabelingJob) -> dict[str, object]:
@@ -104,6 +105,7 @@ def _row(job: LabelingJob) -> dict[str, object]:
         "waits": _waits(job),
         "total": counts.total,
         "failed": counts.failed,
+        "scripted": job.scripted,
         "percent": round(100 * done / counts.total, 1) if counts.total else 0,
         "seconds": f"{counts.seconds / counts.answered:.1f}" if counts.answered else None,
     }

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from local.sagemaker.ground_truth.cuboids import BadScene, Cuboids, Scene, Scenes
 from local.sagemaker.ground_truth.labeling_requests import Kind
 from local.sagemaker.ground_truth.sequences import BadSequence, Sequences, Tracks, VideoSequence
 
@@ -86,7 +87,7 @@ class Failure:
     reason: str
 
 
-Annotation = Boxes | Segments | Tracks | Verdict
+Annotation = Boxes | Segments | Tracks | Cuboids | Verdict
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class JobView:
 
     `labels`: the label category file's texts, in its order. `prelabel_attribute`: the attribute whose boxes or segments
     the template shows; None when it shows none. `human_annotated`: whether the answers count as those of people.
-    `sequences`: reads the sequences of a tracking job; None for other kinds.
+    `sequences`: reads the sequences of a tracking job, `scenes` the frames of points of a job of cuboids; None for
+    others.
     `worker`: who answers, for an annotator of a job with several workers for each object.
     """
 
@@ -118,12 +120,13 @@ class JobView:
     human_annotated: bool
     stopping: threading.Event
     sequences: Sequences | None = None
+    scenes: Scenes | None = None
     worker: str = ""
 
     def prelabels(self, line: Mapping[str, Any]) -> tuple[Box, ...]:
         """Return the boxes that the task shows, in whole pixels; raises MalformedPrelabel."""
         name = self.prelabel_attribute
-        if name is None or name not in line or self.kind in ("segmentation", "tracking"):
+        if name is None or name not in line or self.kind in ("segmentation", "tracking", "cuboids"):
             return ()
         try:
             class_map = line[f"{name}-metadata"]["class-map"]
@@ -157,6 +160,18 @@ class JobView:
             raise BadSequence(f"A job of kind {self.kind} has no sequences")
         return self.sequences.of(line)
 
+    def scene(self, line: Mapping[str, Any]) -> Scene:
+        """Read the points of a task of cuboids, its pictures and the cuboids that it shows; raises BadScene."""
+        if self.scenes is None:
+            raise BadScene(f"A job of kind {self.kind} has no points")
+        return self.scenes.of(line)
+
+    def cuboid_label(self, cuboids: Cuboids) -> dict[str, Any]:
+        """Make the value of the label attribute of a task of cuboids; raises BadScene."""
+        if self.scenes is None:
+            raise BadScene(f"A job of kind {self.kind} has no cuboids")
+        return self.scenes.label(cuboids)
+
     def seq_label(self, line: Mapping[str, Any], tracks: Tracks) -> dict[str, Any]:
         """Make the content of the SeqLabel of a tracking task; raises BadSequence."""
         if self.sequences is None:
@@ -168,9 +183,11 @@ Annotator = Callable[[Mapping[str, Any], JobView], Annotation | AnsweredBy | Fai
 
 
 def keep_every_box(line: Mapping[str, Any], job: JobView) -> Annotation | Failure:
-    """Submit every task as it is shown: boxes, segments and tracks unchanged, always the first verdict."""
+    """Submit every task as it is shown: boxes, segments, tracks and cuboids unchanged, always the first verdict."""
     if job.kind == "tracking":
         return job.sequence(line).shown
+    if job.kind == "cuboids":
+        return job.scene(line).shown
     if job.kind == "segmentation":
         return Segments()
     return Boxes(job.prelabels(line)) if job.kind == "adjustment" else Verdict(job.labels[0])

@@ -1,7 +1,7 @@
 """Turn a worker's answer into attributes of the output manifest's line.
 
 Shapes: developer guide, "Output data" (bounding box job output, semantic segmentation output, video frame object
-tracking output, label verification job output, adjustment).
+tracking output, 3D point cloud object detection output, label verification job output, adjustment).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from statistics import mean
 from typing import Any
 
 from local.sagemaker.ground_truth.annotators import Annotation, Box, Boxes, JobView, Segments, Verdict
+from local.sagemaker.ground_truth.cuboids import Cuboids, Scenes, same_cuboids
 from local.sagemaker.ground_truth.sequences import Sequences, Tracks, same_tracks
 from local.sagemaker.names import S3Uri
 
@@ -47,6 +48,8 @@ def label_attributes(
         label, metadata = str(stored), _segments(line, annotation, job)
     elif job.sequences and isinstance(annotation, Tracks) and stored:
         label, metadata = str(stored), _tracks(line, annotation, job.sequences)
+    elif job.scenes and isinstance(annotation, Cuboids):
+        label, metadata = job.scenes.label(annotation), _cuboids(line, annotation, job.scenes)
     elif job.kind == "verification" and isinstance(annotation, Verdict):
         label, metadata = _verdict(annotation, job)
     else:
@@ -155,6 +158,19 @@ def _tracks(line: Mapping[str, Any], annotation: Tracks, sequences: Sequences) -
     return (
         metadata if same_tracks(sequences.of(line).shown, annotation) else {**metadata, "adjustment-status": "adjusted"}
     )
+
+
+def _cuboids(line: Mapping[str, Any], annotation: Cuboids, scenes: Scenes) -> dict[str, Any]:
+    # The guide writes the key of the class map with an underscore here, and with a dash for all other jobs.
+    metadata = {
+        "objects": [],
+        "class_map": scenes.class_map(annotation),
+        "type": "groundtruth/point_cloud_object_detection",
+    }
+    # It documents the status for changed frames only.
+    if same_cuboids(scenes.of(line).shown, annotation):
+        return metadata
+    return {**metadata, "adjustment-status": "adjusted"}
 
 
 def _verdict(annotation: Verdict, job: JobView) -> tuple[int, dict[str, Any]]:

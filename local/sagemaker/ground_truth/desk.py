@@ -13,6 +13,7 @@ from PIL import Image
 from local.sagemaker.ground_truth.annotation_files import AnnotationFiles
 from local.sagemaker.ground_truth.annotators import Annotation, Box, Boxes, JobView, MalformedPrelabel, Segments
 from local.sagemaker.ground_truth.consolidation import BACKGROUND, NotConsolidated, failure_attributes, label_attributes
+from local.sagemaker.ground_truth.cuboids import Cuboids
 from local.sagemaker.ground_truth.sequences import BadSequence, Tracks
 from local.sagemaker.ground_truth.tasks import Result, Tasks
 from local.sagemaker.ground_truth.worker_answers import BadAnswer, answer_content, read_answer, sender_of
@@ -22,7 +23,8 @@ from local.sagemaker.names import S3Uri
 from local.sagemaker.ports import Browsers, ObjectStore, StorageError, StoredObject
 
 _IMAGE_TYPES = (".jpg", ".jpeg", ".png")
-# Developer guide, "CORS permission requirement": video jobs need more than image jobs, on input and output buckets.
+# Developer guide, "CORS permission requirement": jobs of videos and points need more than image jobs, on input and
+# output buckets.
 _VIDEO_METHODS = frozenset({"GET", "HEAD", "PUT"})
 
 
@@ -142,12 +144,15 @@ class Desk:
         return True
 
     def content(self, number: int, annotation: Annotation) -> dict[str, Any]:
-        """Make the content of a worker's answer: for tracks a SeqLabel, since no other shape is documented.
+        """Make the content of a worker's answer: for tracks a SeqLabel, and for cuboids their label, since no other
+        shape is documented.
 
         Raises BadSequence.
         """
         if isinstance(annotation, Tracks):
             return self.view.seq_label(self.tasks.line(number), annotation)
+        if isinstance(annotation, Cuboids):
+            return self.view.cuboid_label(annotation)
         return answer_content(annotation)
 
     def painted(self, number: int, annotation: Segments) -> Segments:
@@ -211,6 +216,9 @@ class Desk:
         if self.view.kind == "tracking":
             self._check_sequence(line)
             return
+        if self.view.kind == "cuboids":
+            self._check_scene(line)
+            return
         self._check_images(line)
         for box in self.view.prelabels(line):
             # The crowd element refuses initial values with a label that it does not offer.
@@ -230,6 +238,16 @@ class Desk:
         self._check_access("the output path", self._files.place, _VIDEO_METHODS)
         for frame in sequence.frames:
             self._check_image("frame", str(frame.uri), _VIDEO_METHODS)
+
+    def _check_scene(self, line: Mapping[str, Any]) -> None:
+        try:
+            scene = self.view.scene(line)
+        except BadSequence as e:
+            raise NotConsolidated(str(e)) from e
+        self._check_access("the output path", self._files.place, _VIDEO_METHODS)
+        self._check_access("the points", scene.cloud, _VIDEO_METHODS)
+        for image in scene.images:
+            self._check_image("picture", str(image.uri), _VIDEO_METHODS)
 
     def _check_images(self, line: Mapping[str, Any]) -> None:
         """Raise NotConsolidated for an image that is missing, has another type, or is hidden by CORS."""

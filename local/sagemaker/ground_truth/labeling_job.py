@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from local.records import Records
 from local.sagemaker.ground_truth.annotation_files import AnnotationFiles
 from local.sagemaker.ground_truth.annotators import Annotator, JobFails, JobStops, JobView
+from local.sagemaker.ground_truth.cuboids import Scenes
 from local.sagemaker.ground_truth.desk import Counts, Desk
 from local.sagemaker.ground_truth.image_tickets import ImageTickets
 from local.sagemaker.ground_truth.labeling_requests import job_kind
@@ -33,7 +34,7 @@ from local.sagemaker.ground_truth.worker_templates import (
 )
 from local.sagemaker.names import S3Uri, arn
 from local.sagemaker.ports import Cloud, StorageError
-from local.settings import CloudSettings
+from local.settings import PEOPLE, CloudSettings
 
 _log = logging.getLogger(__name__)
 # Tasks that a scripted annotator answers at once, unless MaxConcurrentTaskCount is lower.
@@ -125,6 +126,11 @@ class LabelingJob:
         """Start the job's thread."""
         self._keep()
         self._thread.start()
+
+    @property
+    def scripted(self) -> bool:
+        """Tell whether a script answers the job's tasks."""
+        return self._annotator is not None
 
     @property
     def open(self) -> bool:
@@ -290,10 +296,14 @@ class LabelingJob:
         human = self._request["HumanTaskConfig"]
         attribute = self._request["LabelAttributeName"]
         categories = self._text(self._request["LabelCategoryConfigS3Uri"])
-        sequences = None
-        if self.kind == "tracking":
+        sequences = scenes = None
+        if self.kind == "cuboids":
+            scenes = Scenes(self._objects, read_track_categories(categories, refers=False))
+            labels: Sequence[str] = scenes.categories.labels
+            template = WorkerTemplate("", frozenset(), scenes.categories.audited)
+        elif self.kind == "tracking":
             sequences = Sequences(self._objects, read_track_categories(categories))
-            labels: Sequence[str] = sequences.categories.labels
+            labels = sequences.categories.labels
             # The page of a video job is Ground Truth's own.
             template = WorkerTemplate("", frozenset(), sequences.categories.audited)
         else:
@@ -312,9 +322,11 @@ class LabelingJob:
             title=self.title,
             description=human["TaskDescription"],
             template=template.text,
-            human_annotated=self._annotator is None or self._settings.annotator_is_person,
+            human_annotated=self._annotator is None
+            or (self._settings.annotator_is_person and self._settings.annotator != PEOPLE),
             stopping=self._stopping,
             sequences=sequences,
+            scenes=scenes,
         )
         limit = human["TaskTimeLimitInSeconds"]
         desk = Desk(view, template, page, tasks, self._objects, self._cloud.browsers, files, limit)

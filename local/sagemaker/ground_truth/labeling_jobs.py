@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 from local.records import Records
 from local.sagemaker.errors import ResourceInUse, ResourceNotFound, ValidationFailed
-from local.sagemaker.ground_truth.annotators import load_annotator
+from local.sagemaker.ground_truth.annotators import keep_every_box, load_annotator
 from local.sagemaker.ground_truth.image_tickets import ImageTickets
 from local.sagemaker.ground_truth.labeling_job import LabelingJob
-from local.sagemaker.ground_truth.labeling_requests import check_labeling_request
+from local.sagemaker.ground_truth.labeling_requests import check_labeling_request, job_kind
 from local.sagemaker.ground_truth.tasks import Clock
 from local.sagemaker.names import arn
 from local.sagemaker.ports import Cloud
@@ -18,12 +19,15 @@ from local.sagemaker.registry import Registry, list_page
 from local.sagemaker.supported import refuse_unsupported
 from local.settings import PEOPLE, CloudSettings
 
+_log = logging.getLogger(__name__)
+
 
 class LabelingJobs:
     """The account's labelling jobs; `workteams` returns the ARNs of its work teams.
 
     The annotator of `settings` answers their tasks. Without one, people do, and their browsers read images by
-    `tickets`. Jobs and answers are kept in `records`. Raises ValueError for an annotator that does not exist.
+    `tickets`. Cuboids then stay as they are shown and count as a script's, since the portal has no page of points. Jobs
+    and answers are kept in `records`. Raises ValueError for an annotator that does not exist.
     """
 
     def __init__(
@@ -121,8 +125,15 @@ class LabelingJobs:
         return self._jobs.get(name, missing=KeyError(name)) if name in self._jobs else None
 
     def _new_job(self, request: Mapping[str, Any]) -> LabelingJob:
+        annotator = self._annotator
+        if annotator is None and job_kind(request) == "cuboids":
+            _log.warning(
+                "labelling job %s: the portal has no page of points, so a script leaves the cuboids as they are",
+                request["LabelingJobName"],
+            )
+            annotator = keep_every_box
         return LabelingJob(
-            request, self._cloud, self._annotator, self._settings, self.tickets, self._clock, self._records, self
+            request, self._cloud, annotator, self._settings, self.tickets, self._clock, self._records, self
         )
 
     def _job(self, name: str) -> LabelingJob:

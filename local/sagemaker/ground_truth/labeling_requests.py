@@ -12,7 +12,7 @@ from typing import Any, Literal
 from local.sagemaker.errors import UnsupportedHere, ValidationFailed
 from local.sagemaker.names import REGION, S3Uri
 
-Kind = Literal["adjustment", "verification", "segmentation", "tracking"]
+Kind = Literal["adjustment", "verification", "segmentation", "tracking", "cuboids"]
 
 # API reference, HumanTaskConfig.PreHumanTaskLambdaArn: the account that owns the built-in functions, by Region.
 FUNCTION_ACCOUNTS = {
@@ -34,11 +34,15 @@ _KINDS: dict[str, Kind] = {
     "VerificationBoundingBox": "verification",
     "AdjustmentSemanticSegmentation": "segmentation",
     "AdjustmentVideoObjectTracking": "tracking",
+    "Adjustment3DPointCloudObjectDetection": "cuboids",
 }
 # Kinds whose label is the address of a file, which the name of the attribute must say.
 _REFERRING = ("segmentation", "tracking")
-# API reference, UiConfig.HumanTaskUiArn: the worker page of a video job belongs to AWS.
-_TRACKING_UI = f"arn:aws:sagemaker:{REGION}:394669845002:human-task-ui/VideoObjectTracking"
+# API reference, UiConfig.HumanTaskUiArn: the worker pages of jobs of videos and point clouds belong to AWS.
+_UI = f"arn:aws:sagemaker:{REGION}:394669845002:human-task-ui/"
+_PAGES: dict[Kind, str] = {"tracking": f"{_UI}VideoObjectTracking", "cuboids": f"{_UI}PointCloudObjectDetection"}
+# Developer guide, pages on creating jobs of point clouds: seven days.
+_CUBOIDS_SECONDS = 604_800
 _RESERVED_ATTRIBUTES = ("source", "source-ref")
 
 
@@ -70,14 +74,17 @@ def check_labeling_request(request: Mapping[str, Any], workteams: Set[str]) -> N
     if source is None:
         raise ValidationFailed("InputConfig.DataSource needs S3DataSource")
     if "LabelCategoryConfigS3Uri" not in request:
-        raise ValidationFailed("LabelCategoryConfigS3Uri is required for a job of boxes, segments or tracks")
+        raise ValidationFailed("LabelCategoryConfigS3Uri is required for a job of boxes, segments, tracks or cuboids")
+    limit = request["HumanTaskConfig"]["TaskTimeLimitInSeconds"]
+    if kind == "cuboids" and limit > _CUBOIDS_SECONDS:
+        raise ValidationFailed(f"TaskTimeLimitInSeconds {limit} is more than {_CUBOIDS_SECONDS} for a point cloud job")
     _check_worker_page(request["HumanTaskConfig"]["UiConfig"], kind)
     places = {
         "ManifestS3Uri": source["ManifestS3Uri"],
         "S3OutputPath": request["OutputConfig"]["S3OutputPath"],
         "LabelCategoryConfigS3Uri": request["LabelCategoryConfigS3Uri"],
     }
-    if kind != "tracking":
+    if kind not in _PAGES:
         places["UiTemplateS3Uri"] = request["HumanTaskConfig"]["UiConfig"]["UiTemplateS3Uri"]
     for member, place in places.items():
         try:
@@ -88,12 +95,12 @@ def check_labeling_request(request: Mapping[str, Any], workteams: Set[str]) -> N
 
 def _check_worker_page(page: Mapping[str, Any], kind: Kind) -> None:
     given = page.get("HumanTaskUiArn")
-    if kind != "tracking":
+    if kind not in _PAGES:
         if given or "UiTemplateS3Uri" not in page:
             raise ValidationFailed("UiConfig needs UiTemplateS3Uri, and no HumanTaskUiArn, for an image job")
-    elif given != _TRACKING_UI or "UiTemplateS3Uri" in page:
+    elif given != _PAGES[kind] or "UiTemplateS3Uri" in page:
         raise ValidationFailed(
-            f"UiConfig needs HumanTaskUiArn {_TRACKING_UI}, and no UiTemplateS3Uri, for a video job; "
+            f"UiConfig needs HumanTaskUiArn {_PAGES[kind]}, and no UiTemplateS3Uri, for this task type; "
             f"HumanTaskUiArn is {given}"
         )
 

@@ -121,7 +121,7 @@ class _CategoryFile(msgspec.Struct, frozen=True, rename="camel"):
 
 @dataclass(frozen=True)
 class TrackCategories:
-    """A tracking job's labels in their order, the attributes of each, and the attribute of the tracks to adjust.
+    """The labels of a job of tracks or cuboids in their order, the attributes of each, and the attribute to adjust.
 
     `frame_attributes`: those of whole frames.
     """
@@ -168,8 +168,11 @@ class _SeqLabel(msgspec.Struct, frozen=True, rename="kebab"):
     tracking_annotations: tuple[_LabelledFrame, ...]
 
 
-def read_track_categories(text: str) -> TrackCategories:
-    """Read the label category file of an adjustment of tracks; raises BadCategories."""
+def read_track_categories(text: str, refers: bool = True) -> TrackCategories:
+    """Read the label category file of an adjustment of tracks or cuboids; raises BadCategories.
+
+    `refers`: whether the label to adjust is the address of a file, as tracks are.
+    """
     try:
         document = msgspec.json.decode(text, type=_CategoryFile)
     except (msgspec.ValidationError, msgspec.DecodeError) as e:
@@ -185,9 +188,10 @@ def read_track_categories(text: str) -> TrackCategories:
     for label, own in attributes.items():
         _check_attributes(f"label {label!r}", own)
     _check_attributes("frame", document.frame_attributes)
-    if not document.audit_label_attribute_name.endswith("-ref"):
+    if document.audit_label_attribute_name.endswith("-ref") != refers:
         raise BadCategories(
-            f"auditLabelAttributeName {document.audit_label_attribute_name!r} must end with '-ref' for this task type"
+            f"auditLabelAttributeName {document.audit_label_attribute_name!r} must {'' if refers else 'not '}end with "
+            "'-ref' for this task type"
         )
     return TrackCategories(
         labels, attributes, document.frame_attributes, document.audit_label_attribute_name, document.instructions
@@ -244,7 +248,7 @@ class Sequences:
                 {
                     "frame-no": number,
                     "frame": name,
-                    "frame-attributes": _declared(sequence.attributes.get(name, {}), self.categories.frame_attributes),
+                    "frame-attributes": declared(sequence.attributes.get(name, {}), self.categories.frame_attributes),
                     "annotations": self._annotations(name, tracks.frames[name]),
                 }
                 for number, name in named
@@ -273,7 +277,7 @@ class Sequences:
                 "height": box.height,
                 "object-id": box.object_id,
                 "object-name": box.object_name,
-                "label-category-attributes": _declared(box.attributes, self.categories.attributes[box.label]),
+                "label-category-attributes": declared(box.attributes, self.categories.attributes[box.label]),
             }
             for box in boxes
         ]
@@ -330,7 +334,7 @@ def same_tracks(first: Tracks, second: Tracks) -> bool:
     return boxes(first) == boxes(second)
 
 
-def _declared(given: Mapping[str, Value], attributes: Sequence[TrackAttribute]) -> dict[str, Value]:
+def declared(given: Mapping[str, Value], attributes: Sequence[TrackAttribute]) -> dict[str, Value]:
     """Leave out attributes that the label category file does not have."""
     return {one.name: given[one.name] for one in attributes if one.name in given}
 
