@@ -10,7 +10,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from autolabel.aws import Adapters, answer, logger, metrics, name_drive, read_settings, tracer
 from autolabel.contracts.errors import LabelingFailed
-from autolabel.datasets import assemble_run
+from autolabel.datasets import assemble_run, plan_cuboid_jobs
 from autolabel.verification import BackEnds
 
 if TYPE_CHECKING:
@@ -38,13 +38,14 @@ class Settings(msgspec.Struct, frozen=True):
 
 class Request(msgspec.Struct, frozen=True):
     """`failed`: the run's labelling jobs that ended without labels; `unreadable`: whether S3 did not give out most of
-    its frames; `redriven`: an operator redrove the run since."""
+    its frames; `redriven`: an operator redrove the run since. `cuboids`: make the jobs of the run's cuboids."""
 
     drive: str
     run: str
     failed: tuple[str, ...] = ()
     unreadable: bool = False
     redriven: bool = False
+    cuboids: bool = False
 
 
 settings = read_settings(Settings, os.environ)
@@ -87,4 +88,7 @@ def handler(event: Event, context: LambdaContext) -> Answer:
     if request.unreadable and request.redriven:
         # The run's shards are labelled again before they are assembled.
         return {}
+    if request.cuboids:
+        run = adapters.ledger.run(request.drive, request.run)
+        return answer(plan_cuboid_jobs(run, adapters.label_bucket, settings.workteam_arn))
     return answer(assemble(request))

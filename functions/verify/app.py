@@ -31,7 +31,9 @@ from autolabel.datasets import take_over_earlier_runs
 from autolabel.labels import current_taxonomy
 from autolabel.verification import (
     LABEL_STUDIO,
+    RIGHT_HANDED,
     Connection,
+    CuboidYaw,
     Images,
     Job,
     JobAttempt,
@@ -70,13 +72,14 @@ RENEWED = 500
 
 class Settings(msgspec.Struct, frozen=True):
     """`label_studio_connection`: the secret's ARN; `webhook_url`: where Label Studio reports progress. Both may be
-    empty."""
+    empty. `cuboid_yaw`: how Ground Truth writes the yaw of a cuboid."""
 
     label_bucket: str
     ledger_table: str
     state_machine_arn: str
     label_studio_connection: str = ""
     webhook_url: str = ""
+    cuboid_yaw: CuboidYaw = RIGHT_HANDED
 
 
 class Cutting(msgspec.Struct, frozen=True):
@@ -213,7 +216,9 @@ class Verification:
     def take(self, asked: JobAttempt) -> msgspec.Struct:
         taken = take_attempt(
             asked,
-            lambda job, lines: read_answers(job, lines, self._label_bucket, self._run.labels, self._reviewers),
+            lambda job, lines: read_answers(
+                job, lines, self._label_bucket, self._run.labels, self._reviewers, settings.cuboid_yaw
+            ),
             label_bucket=self._label_bucket,
             names=frozenset(self._run.labels),
         )
@@ -275,7 +280,7 @@ class Verification:
             project = self._project(asked.job, asked.output)
             reviewers = self._reviewers if asked.round == 1 else one_reviewer
             return Results(project, frames, self._client(self._connection()), datetime.now(UTC), reviewers=reviewers)
-        return read_output(asked, frames, self._label_bucket, self._run.labels, self._reviewers)
+        return read_output(asked, frames, self._label_bucket, self._run.labels, self._reviewers, settings.cuboid_yaw)
 
     def answers(
         self, job: str, labels: tuple[str, ...], lines: Callable[[], Iterable[bytes]], reviewers: ReviewersOf

@@ -193,6 +193,7 @@ class Account:
             "BACK_END": "ground-truth",
             "PART_FRAMES": "8",
             "CLOUD_TOLERANCE_MS": "60",
+            "CUBOID_YAW": "right-handed",
             "WORKTEAM_ARN": "arn:aws:sagemaker:eu-central-1:123456789012:workteam/private-crowd/labellers",
             "REGION": "eu-central-1",
             "LABEL_STUDIO_CONNECTION": CONNECTION if self.label_studio else "",

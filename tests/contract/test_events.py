@@ -546,7 +546,7 @@ def test_a_run_goes_through_its_states_to_its_dataset(account: Account) -> None:
 
 def test_the_boxes_of_a_part_are_lifted_with_the_cloud_beside_the_frame(account: Account) -> None:
     camera = CAMERA._replace(width=640, height=360)  # the frame's size
-    account.add_run(json.dumps({"vehicle": "car-1", **lidar_drive(camera)}).encode())
+    account.add_run(json.dumps({"vehicle": "car-1", **lidar_drive(camera), "cuboids": "verify"}).encode())
     cloud = f"drives/drive-7/top/{parse_frame_key(FRAME_KEY).timestamp}.bin"
     account.ingest.write(cloud, bytes(16))
     account.ingest.write("drives/drive-7/logs/a.mcap", b"a log")
@@ -560,13 +560,15 @@ def test_the_boxes_of_a_part_are_lifted_with_the_cloud_beside_the_frame(account:
     account.labels.write(output, json.dumps(verified(line)).encode() + b"\n")
     account.invoke("verify", sample("verify-settle"))
     planned = account.invoke("publish", sample("publish-plan"))
-    assert planned["lift"]
+    assert (planned["lift"], planned["review"]) == (True, True)
     (part,) = (json.loads(line) for line in account.labels.lines(planned["key"]))
     # The context leaves little time, so each call lifts one group of frames, or joins them.
     for done, called in ((False, [cloud]), (True, []), (True, [])):
         report = account.invoke("lift", {**sample("lift"), "part": part})
         assert report["done"] == done
         assert [call["Key"] for call in account.called("GetObject") if call["Bucket"] == INGEST] == called
+    # No box was lifted, so reviewers get no job.
+    assert account.invoke("assemble", sample("assemble-cuboids"))["jobs"] == ()
     account.invoke("publish", sample("publish"))
     (published,) = (json.loads(line) for line in account.labels.lines(RUN + "dataset.manifest"))
     assert published["cuboids"] == [{"why": "no readable point cloud"}]

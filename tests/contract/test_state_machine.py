@@ -488,8 +488,46 @@ def test_ground_truth_may_invoke_the_functions_that_jobs_name() -> None:
     role = template()["Resources"]["LabelingRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
     (invoke,) = (statement for statement in role if statement["Action"] == "lambda:InvokeFunction")
     named = [value for value in GIVEN.values() if ":function:" in str(value)]
-    assert len(named) == 6
+    assert len(named) == 8
     assert sorted(map(str, invoke["Resource"])) == sorted(map(str, named))
+
+
+def test_jobs_of_cuboids_pass_through_verify_and_the_jobs_before_them_come_back() -> None:
+    before, planned = [{"job": "a"}], [{"name": "c", "task": "cuboids"}]
+    parts = {"drive": "d", "run": "0001", "parts": 2, "key": "k", "jobs": before, "redrives": 0, "review": True}
+    plan = STATES["PlanCuboidJobs"]
+    assert evaluation(parts).template(plan["Arguments"]["Payload"]) == {"drive": "d", "run": "0001", "cuboids": True}
+    asked = evaluation(parts).template(plan["Output"], result={"Payload": {"jobs": planned}})
+    assert following("Any cuboids?", asked) == "Verify"
+    assert following("Any cuboids?", {**asked, "jobs": []}) == "CuboidsVerified"
+    for status, name in (("Completed", "CuboidsVerified"), ("Failed", "FailedJobs")):
+        done = evaluation(asked).template(
+            STATES["Verify"]["Output"], result=[{"job": "c-1", "status": status, "reason": "r"}]
+        )
+        assert following("Every job labelled?", done) == name
+    # After a redrive, the same jobs are looked at again.
+    assert evaluation(done).template(STATES["FailedJobs"]["Arguments"]["Payload"])["cuboids"] is True
+    again = evaluation(done).template(
+        STATES["FailedJobs"]["Output"], result={"Payload": {"drive": "d", "run": "0001", "jobs": planned}}
+    )
+    assert (again["jobs"], again["labels"]) == (planned, before)
+    back = evaluation(again).template(STATES["CuboidsVerified"]["Output"])
+    assert back == {"drive": "d", "run": "0001", "parts": 2, "key": "k", "jobs": before}
+
+
+def test_jobs_of_labels_lead_to_the_parts_as_before() -> None:
+    asked = {"drive": "d", "run": "0001", "jobs": [{"name": "a"}]}
+    done = evaluation(asked).template(STATES["Verify"]["Output"], result=[{"job": "a-1", "status": "Completed"}])
+    assert done == {"drive": "d", "run": "0001", "jobs": [{"job": "a-1", "status": "Completed"}], "redrives": 0}
+    assert following("Every job labelled?", done) == "PlanParts"
+    assert following("Verify cuboids?", {"lift": True, "review": False}) == "More than one part?"
+    assert following("Verify cuboids?", {"lift": True}) == "More than one part?"
+
+
+def following(name: str, data: dict[str, Any]) -> str:
+    state = STATES[name]
+    met = (c["Next"] for c in state["Choices"] if evaluation(data).template(c["Condition"]))
+    return str(next(met, state["Default"]))
 
 
 def test_a_job_is_settled_for_its_own_task() -> None:

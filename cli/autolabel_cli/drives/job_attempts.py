@@ -9,7 +9,8 @@ import msgspec
 
 from autolabel.contracts.ports import Bucket, LabelingJobs, LabelingJobState
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.verification import SEQUENCES, attempts_of, job_name, rounds_of
+from autolabel.contracts.verification import BOXES, CUBOIDS
+from autolabel.verification import SEQUENCES, attempts_of, rounds_of
 
 Unit = Literal["frame", "strip"]
 
@@ -38,8 +39,10 @@ class AttemptedJob(msgspec.Struct, frozen=True):
 
 def attempted_jobs(label_bucket: Bucket, jobs: LabelingJobs, drive: str, run: str) -> Iterator[AttemptedJob]:
     """Yield the labelling jobs of a run that were created."""
-    for one in rounds_of(label_bucket, RunFolder(drive, run)):
-        stem = job_name(label_bucket.name, drive, run, one.job) + ("-again" if one.round > 1 else "")
+    folder = RunFolder(drive, run)
+    rounds = ((one, task) for task in (BOXES, CUBOIDS) for one in rounds_of(label_bucket, folder, task))
+    for one, task in rounds:
+        stem = one.job_stem(label_bucket.name, folder, task)
         taken = len(list(attempts_of(label_bucket, one)))
         latest: LabelingJobState | None = None
         earlier, attempt = 0, 1

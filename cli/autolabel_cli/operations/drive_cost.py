@@ -171,6 +171,8 @@ def _inference(stack: Stack, model: str, answers: int, prices: Prices) -> CostIt
 
 def _reviews(stack: Stack, run: Run, summary: Summary | None, prices: Prices) -> Iterator[CostItem]:
     back_end = run.document.verification.back_end or stack.parameters.get("VerificationBackEnd", "ground-truth")
+    if run.document.verifies_cuboids:
+        back_end = "ground-truth"
     if summary is None or not summary.verification:
         yield CostItem("Ground Truth", 0, "objects", "estimated", None, "no verification has ended yet")
         return
@@ -182,6 +184,9 @@ def _reviews(stack: Stack, run: Run, summary: Summary | None, prices: Prices) ->
     else:
         note = "as the month's first objects; second looks and further reviewers of a frame are not in it"
         yield CostItem("Ground Truth", frames, "objects", "estimated", prices.review_dollars(frames), note)
+    if summary.cuboids and (scenes := summary.cuboids.frames):
+        note = "the table has no price of its jobs of points"
+        yield CostItem("Ground Truth, cuboids", scenes, "frames", "counted", None, note)
     seconds = summary.agreement.pace.seconds if summary.agreement else None
     hours = seconds.total / 3_600 if seconds else 0.0
     note = f"of {seconds.frames:,} frames; add their pay" if seconds else "the back-end does not report them"

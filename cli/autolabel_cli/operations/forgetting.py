@@ -17,8 +17,9 @@ from autolabel.contracts.drive import FIRST_RUN, execution_name, next_run
 from autolabel.contracts.frames import drive_prefix, is_name
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.units import ANSWERS
+from autolabel.contracts.verification import BOXES, CUBOIDS
 from autolabel.streams import map_in_order
-from autolabel.verification import Job, LabelStudioClient, job_name, read_connection, rounds_of
+from autolabel.verification import Job, LabelStudioClient, read_connection, rounds_of
 from autolabel_cli.drives.existence import invalid_name
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.dead_letters import QUEUES, DeadLetterQueue
@@ -26,7 +27,7 @@ from autolabel_cli.operations.interventions import caller
 from autolabel_cli.stack import Stack
 
 # Folders of the label bucket that hold a folder for each drive.
-FOLDERS = ("labels", ANSWERS, "extractions", "publishing", "linking", "views")
+FOLDERS = ("labels", ANSWERS, "extractions", "publishing", "linking", "views", "scenes")
 # Folders that hold a folder for each recipe, with an object for each run.
 _BY_RECIPE = ("audits/", "corrections/")
 # Objects that one DeleteObjects takes; boto3's clients have ten connections each.
@@ -164,9 +165,10 @@ class Forgetting:
         """Stop the drive's labelling jobs, delete its projects and tokens, and return the names of the jobs."""
         self._tell("labelling jobs")
         stems = [
-            job_name(self._stack.labels.name, self._drive, run, one.job) + ("-again" if one.round > 1 else "")
+            one.job_stem(self._stack.labels.name, RunFolder(self._drive, run), task)
             for run in self.runs
-            for one in rounds_of(self._stack.labels, RunFolder(self._drive, run))
+            for task in (BOXES, CUBOIDS)
+            for one in rounds_of(self._stack.labels, RunFolder(self._drive, run), task)
         ]
         self._count("items", self._stack.outputs["LedgerName"], self._stack.ledger.forget_jobs(stems))
         jobs, known = SageMakerLabelingJobs(self._stack.client("sagemaker")), list[str]()

@@ -37,6 +37,8 @@ def test_every_key_of_a_run_keeps_its_name() -> None:
         "label_issues": "suspects.jsonl",
         "parts": "publishing/d1/0002/1/",
         "part_list": "publishing/d1/0002/1/parts.jsonl",
+        "cuboid_jobs": "publishing/d1/0002/1/cuboid-jobs.jsonl",
+        "cuboid_categories": "manifests/cuboids.categories.json",
     }
 
 

@@ -14,7 +14,9 @@ from autolabel.contracts.verification import (
     REVIEW_ALL,
     SEGMENTS,
     TRACKS,
+    VERIFY,
     BackEnd,
+    Cuboids,
     Policy,
     Privacy,
     ReviewChoice,
@@ -62,8 +64,8 @@ class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
     `models`: names from the catalogue, default: all active ones. `verification`: which frames reviewers get, and
     where. `notes`: remarks for the readers of the summary and the report. `tracks`: link the boxes of neighbouring
-    frames. `lidars`: the LiDARs with point clouds. `cuboids`: lift the labels' boxes to cuboids with their points.
-    `privacy`: people see views of the frames; None: as the stack says.
+    frames. `lidars`: the LiDARs with point clouds. `cuboids`: lift the labels' boxes to cuboids with their points;
+    `verify`: and let reviewers correct these. `privacy`: people see views of the frames; None: as the stack says.
     """
 
     vehicle: str
@@ -73,8 +75,13 @@ class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     notes: tuple[str, ...] = ()
     tracks: bool = True
     lidars: dict[str, Lidar] = {}
-    cuboids: bool = False
+    cuboids: Cuboids = False
     privacy: Privacy | None = None
+
+    @property
+    def verifies_cuboids(self) -> bool:
+        """Whether reviewers get the cuboids of the labels."""
+        return self.cuboids == VERIFY
 
 
 class ViewsModel(msgspec.Struct, frozen=True):
@@ -171,6 +178,11 @@ def _check(document: DriveDocument, key: str) -> None:
             refuse(f"the calibration of LiDAR {name!r} is nested too deeply")
     if document.cuboids and not document.lidars:
         refuse("`cuboids` needs a LiDAR: name it in `lidars`, with its extrinsics")
+    if document.verifies_cuboids and document.verification.back_end == "label-studio":
+        refuse(
+            "`cuboids`: reviewers correct cuboids in Ground Truth only, since Label Studio has no point clouds: leave "
+            'out `"back_end": "label-studio"`, or set `cuboids` to true'
+        )
     if document.models is not None and not 1 <= len(document.models) <= MAX_MODELS:
         refuse(f"`models` names {len(document.models)} models; name 1 to {MAX_MODELS}")
     if len(set(document.models or ())) < len(document.models or ()):

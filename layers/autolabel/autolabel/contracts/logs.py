@@ -13,7 +13,7 @@ import msgspec
 from autolabel.contracts.drive import MAX_DOCUMENT_BYTES, Point
 from autolabel.contracts.errors import DocumentRefused
 from autolabel.contracts.frames import LOG_DOCUMENT, LogKey, is_log_name, is_name
-from autolabel.contracts.verification import Policy, Privacy, VerifyAll
+from autolabel.contracts.verification import Cuboids, Policy, Privacy, VerifyAll
 
 # Keys of the user metadata of an extracted frame: the log that it comes from, and its place in it, which sorts as text.
 LOG, PLACE = "log", "place"
@@ -69,7 +69,7 @@ class LogDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     verification: Policy = VerifyAll()
     notes: tuple[str, ...] = ()
     tracks: bool = True
-    cuboids: bool = False
+    cuboids: Cuboids = False
     privacy: Privacy | None = None
 
     def start_of(self, name: str) -> int:

@@ -200,6 +200,27 @@ class RunFolder(msgspec.Struct, frozen=True):
         """An object of a part: dataset, reviewed, judged, cuboids (all .jsonl) or result.json."""
         return f"{self.parts}{id}.{name}"
 
+    @property
+    def cuboid_jobs(self) -> str:
+        """The jobs in which reviewers correct cuboids, one in each line, with the parts that each has."""
+        return self.parts + "cuboid-jobs.jsonl"
+
+    def cuboid_manifest(self, index: int) -> str:
+        """The manifest of the job of cuboids with this index."""
+        return f"{self.manifests}cuboids-{index:02d}.manifest"
+
+    @property
+    def cuboid_categories(self) -> str:
+        """The label category file of the jobs of cuboids."""
+        return self.manifests + "cuboids.categories.json"
+
+    def scene(self, position: str) -> str:
+        """The points that the reviewers of the cuboids of the frame at `camera/timestamp` get.
+
+        It is outside the run's folder, since a copy of the points is needed while reviewers are at work only.
+        """
+        return f"scenes/{self.drive}/{self.run}/{position}.bin"
+
     def lifted(self, id: str, number: int) -> str:
         """The cuboids of some frames of a part, before they are made smooth along tracks. The numbers go from 0."""
         return f"{self.part(id, 'lifted')}/{number:06d}.jsonl"

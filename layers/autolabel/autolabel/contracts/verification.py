@@ -38,6 +38,12 @@ Privacy = Literal["blur"]
 BOXES: Task = "boxes"
 SEGMENTS: Task = "segments"
 TRACKS: Task = "tracks"
+# What the reviewers of a job correct: the drive's task, or the cuboids of its settled labels.
+JobTask = Task | Literal["cuboids"]
+CUBOIDS: JobTask = "cuboids"
+# Whether a drive's labels are lifted to cuboids, and whether reviewers get these.
+Cuboids = bool | Literal["verify"]
+VERIFY: Cuboids = "verify"
 # How many reviewers label a frame, independently of each other; and the share of frames that get more than one.
 Reviewers = Annotated[int, msgspec.Meta(ge=1, le=5)]
 ReviewersShare = Annotated[float, msgspec.Meta(gt=0, le=1)]

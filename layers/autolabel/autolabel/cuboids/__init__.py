@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from autolabel.cuboids.clouds import read_points
+    from autolabel.cuboids.clouds import read_points, read_returns
     from autolabel.cuboids.ego_motion import EgoMotion, read_poses
     from autolabel.cuboids.geometry import Cuboid, Projection, corners
     from autolabel.cuboids.lifted_boxes import lift_boxes, without_cuboids
@@ -18,7 +18,7 @@ else:
     __getattr__ = lazy_face(
         __name__,
         {
-            "clouds": ("read_points",),
+            "clouds": ("read_points", "read_returns"),
             "ego_motion": ("EgoMotion", "read_poses"),
             "geometry": ("Cuboid", "Projection", "corners"),
             "lifted_boxes": ("lift_boxes", "without_cuboids"),
@@ -44,6 +44,7 @@ __all__ = [
     "lift_boxes",
     "read_points",
     "read_poses",
+    "read_returns",
     "smooth_track",
     "without_cuboids",
 ]

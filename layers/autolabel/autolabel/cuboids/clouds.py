@@ -22,12 +22,18 @@ def read_points(body: bytes) -> Array | NotLifted:
 
     The bytes are float32 x, y, z, intensity, little endian.
     """
+    returns = read_returns(body)
+    return returns if isinstance(returns, NotLifted) else returns[:, :3]
+
+
+def read_returns(body: bytes) -> Array | NotLifted:
+    """Read the points (n, 4) of a cloud as `read_points`, with their intensities as the LiDAR gives them."""
     if len(body) % _POINT_BYTES:
         return NotLifted("no readable point cloud")
     records = np.frombuffer(body, "<f4").reshape(-1, 4)
-    points: Array = records[:: max(1, -(-len(records) // _MOST_POINTS)), :3].astype(np.float64)
-    points = points[np.isfinite(points).all(axis=1)]
-    distances = np.linalg.norm(points, axis=1)
+    points: Array = records[:: max(1, -(-len(records) // _MOST_POINTS))].astype(np.float64)
+    points = points[np.isfinite(points[:, :3]).all(axis=1)]
+    distances = np.linalg.norm(points[:, :3], axis=1)
     points = points[distances > _NO_RETURN]
     if not len(points):
         return NotLifted("no readable point cloud")

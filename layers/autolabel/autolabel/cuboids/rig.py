@@ -86,6 +86,23 @@ def matrix_at(translation: Array, rotation: Array) -> Array:
     return matrix
 
 
+def quaternion_of(rotation: Array) -> tuple[float, float, float, float]:
+    """Return the quaternion x, y, z, w of length 1, w not negative, of a rotation matrix (3 x 3)."""
+    (a, b, c), (d, e, f), (g, h, i) = rotation
+    # The eigenvector of the largest eigenvalue (Bar-Itzhack, 2000): stable for all rotations.
+    symmetric = np.array(
+        [
+            [a - e - i, d + b, g + c, h - f],
+            [d + b, e - a - i, h + f, c - g],
+            [g + c, h + f, i - a - e, d - b],
+            [h - f, c - g, d - b, a + e + i],
+        ]
+    )
+    vector = np.linalg.eigh(symmetric)[1][:, -1]
+    x, y, z, w = (float(value) for value in vector * (-1 if vector[3] < 0 else 1))
+    return x, y, z, w
+
+
 # `Any`: fleets may write calibrations of any form.
 def _place(extrinsics: Mapping[str, Any] | None) -> Transform | None:
     """Read extrinsics in the form of those from logs; None for others."""

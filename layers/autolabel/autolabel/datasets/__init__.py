@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from autolabel.datasets.assembly import assemble_run
+    from autolabel.datasets.cuboid_jobs import CuboidJobs, plan_cuboid_jobs
     from autolabel.datasets.earlier_runs import Collected, take_over_earlier_runs
     from autolabel.datasets.lifting import PartLifted, lift_part
     from autolabel.datasets.parts import Part
@@ -18,6 +19,10 @@ else:
         __name__,
         {
             "assembly": ("assemble_run",),
+            "cuboid_jobs": (
+                "CuboidJobs",
+                "plan_cuboid_jobs",
+            ),
             "earlier_runs": (
                 "Collected",
                 "take_over_earlier_runs",
@@ -36,12 +41,14 @@ else:
 
 __all__ = [
     "Collected",
+    "CuboidJobs",
     "FinishedJob",
     "Part",
     "PartLifted",
     "Publication",
     "assemble_run",
     "lift_part",
+    "plan_cuboid_jobs",
     "plan_publication",
     "publish_part",
     "publish_run",

@@ -24,8 +24,8 @@ from autolabel.cuboids import (
     Rig,
     TrackCuboid,
     lift_boxes,
-    read_points,
     read_poses,
+    read_returns,
     smooth_track,
     without_cuboids,
 )
@@ -33,6 +33,7 @@ from autolabel.cuboids.geometry import Array
 from autolabel.datasets.cuboid_files import CUBOIDS, LiftedFrame
 from autolabel.datasets.joining import Join
 from autolabel.datasets.parts import Part
+from autolabel.datasets.review_scenes import write_scene
 from autolabel.drives.drive_logs import recorded_logs
 from autolabel.labels.box_cuboids import CuboidScene, Row
 from autolabel.labels.manifest import ManifestLine
@@ -57,7 +58,8 @@ class PartLifted(msgspec.Struct, frozen=True):
 
 
 class _Cloud(NamedTuple):
-    """A point cloud near a picture. `time`: in ns since the epoch; `points` (n, 3): in the vehicle's frame then."""
+    """A point cloud near a picture. `time`: in ns since the epoch; `points` (n, 4): in the vehicle's frame then, with
+    their intensities."""
 
     lidar: str
     time: int
@@ -185,7 +187,7 @@ class _Lifting:
             body = self._ingest.read_range(thing.key, 0, thing.size, thing.etag).body
         except (FrameChanged, FrameUnreadable):
             return NotLifted("no readable point cloud")
-        points = read_points(body)
+        points = read_returns(body)
         return points if isinstance(points, NotLifted) else _moved(points, to_vehicle)
 
     def _lift(self, line: ManifestLine, time: int, camera: MountedCamera, clouds: Sequence[_Cloud]) -> LiftedFrame:
@@ -208,12 +210,16 @@ class _Lifting:
                 "no point cloud near in time" if self._rig.lidars(camera.vehicle) else "no calibrated LiDAR"
             )
             return _not_lifted(line, next(reasons, missing), camera)
+        points = np.concatenate(moved)
+        cuboids = tuple(lift_boxes(camera, points[:, :3], line.label_boxes))
+        reviewed = self._run.document.verifies_cuboids and not all(cuboid.why for cuboid in cuboids)
         return LiftedFrame(
             line.source_ref,
-            tuple(lift_boxes(camera, np.concatenate(moved), line.label_boxes)),
+            cuboids,
             CuboidScene(camera.vehicle, good, source, _rows(camera.to_camera)),
             tuple(line.tracks or ()),
             None if world is None else _rows(world),
+            write_scene(self._run, line, camera, points, self._label_bucket) if reviewed else None,
         )
 
     def _motion(self, vehicle: str) -> EgoMotion:
@@ -234,8 +240,7 @@ def _not_lifted(line: ManifestLine, reason: Reason, camera: MountedCamera | None
 
 
 def _moved(points: Array, matrix: Array) -> Array:
-    moved: Array = points @ matrix[:3, :3].T + matrix[:3, 3]
-    return moved
+    return np.column_stack([points[:, :3] @ matrix[:3, :3].T + matrix[:3, 3], points[:, 3]])
 
 
 def _rows(matrix: Array) -> tuple[Row, Row, Row]:

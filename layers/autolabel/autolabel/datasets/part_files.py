@@ -11,6 +11,7 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import AUDITS, TRACKS, VerifyKeyFrames
 from autolabel.datasets.cuboid_files import add_cuboids, read_cuboids
+from autolabel.datasets.cuboid_jobs import read_verified
 from autolabel.datasets.joining import Join
 from autolabel.datasets.parts import DatasetCounts, Part
 from autolabel.datasets.strip_tracks import judge_identities
@@ -72,6 +73,7 @@ def write_part(run: Run, part: Part, label_bucket: Bucket) -> PartResult:
     judged, reviews, dataset_bytes, seeds, redrawn = list[bytes](), list[bytes](), 0, SeedTally(), RedrawnTally()
     policy = run.document.verification
     cuboids = read_cuboids(run, part, label_bucket) if run.document.cuboids else iter(())
+    verified = read_verified(run, part, label_bucket) if run.document.verifies_cuboids else {}
     key_frames = isinstance(policy, VerifyKeyFrames)
 
     def lines() -> Iterator[bytes]:
@@ -79,7 +81,7 @@ def write_part(run: Run, part: Part, label_bucket: Bucket) -> PartResult:
         for frame in join.frames():
             line = frame.line
             if run.document.cuboids:
-                add_cuboids(line, next(cuboids, None))
+                add_cuboids(line, next(cuboids, None), verified, run.labels)
             counts.take(line)
             if frame.seed:
                 seeds.take(frame.seed)

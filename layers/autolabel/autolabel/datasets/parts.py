@@ -17,6 +17,7 @@ from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import ACCEPTED
 from autolabel.datasets.verified_labels import FinishedJob, join_jobs
 from autolabel.labelling.shards import OTHER_KINDS, LabelledShard
+from autolabel.labels.box_cuboids import CuboidScene
 from autolabel.labels.manifest import ManifestLine
 from autolabel.sequences.linked_shards import IDS_ONLY, read_labelled, read_links
 
@@ -64,6 +65,8 @@ class DatasetCounts(msgspec.Struct):
     """Counts lines of the dataset by labelled-by, their boxes by class, and the accepted and kept frames.
 
     `unverified`: lines without a verified label, by reason. `without_cuboid`: boxes that have none, by reason.
+    Where reviewers got the cuboids of `cuboid_frames`: `cuboid_origins` are cuboids by whose they are, `added_cuboids`
+    those of objects without a box, `unverified_cuboids` the frames that came back without a label, by reason.
     """
 
     labelled_by: dict[str, int] = {}
@@ -73,6 +76,10 @@ class DatasetCounts(msgspec.Struct):
     kept: int = 0
     cuboids: int = 0
     without_cuboid: dict[str, int] = {}
+    cuboid_origins: dict[str, int] = {}
+    added_cuboids: int = 0
+    cuboid_frames: int = 0
+    unverified_cuboids: dict[str, int] = {}
 
     def take(self, line: ManifestLine) -> None:
         for box in line.label_boxes:
@@ -81,11 +88,18 @@ class DatasetCounts(msgspec.Struct):
             self.cuboids += not cuboid.why
             if cuboid.why:
                 _count(self.without_cuboid, cuboid.why)
+            elif cuboid.origin:
+                _count(self.cuboid_origins, cuboid.origin)
+        self.added_cuboids += len(line.added_cuboids or ())
+        scene = line.cuboids_metadata or CuboidScene()
+        self.cuboid_frames += bool(scene.job or scene.verification)
+        if why := scene.verification:
+            self._count_reason(self.unverified_cuboids, _NUMBERED.sub("#", why), 1)
         _count(self.labelled_by, line.origin.labelled_by.value)
         self.accepted += line.origin.triage == ACCEPTED
         self.kept += line.origin.kept is not None
         if line.origin.verification and line.origin.kept is None:
-            self._count_unverified(_NUMBERED.sub("#", line.origin.verification), 1)
+            self._count_reason(self.unverified, _NUMBERED.sub("#", line.origin.verification), 1)
 
     def add(self, other: DatasetCounts) -> None:
         """Add the counts of the part that follows."""
@@ -96,14 +110,20 @@ class DatasetCounts(msgspec.Struct):
         for why, count in other.without_cuboid.items():
             _count(self.without_cuboid, why, count)
         self.cuboids += other.cuboids
+        for origin, count in other.cuboid_origins.items():
+            _count(self.cuboid_origins, origin, count)
+        self.added_cuboids += other.added_cuboids
+        self.cuboid_frames += other.cuboid_frames
+        for reason, count in other.unverified_cuboids.items():
+            self._count_reason(self.unverified_cuboids, reason, count)
         for reason, count in other.unverified.items():
-            self._count_unverified(reason, count)
+            self._count_reason(self.unverified, reason, count)
         self.accepted += other.accepted
         self.kept += other.kept
 
-    def _count_unverified(self, reason: str, count: int) -> None:
-        separate = reason in self.unverified or len(self.unverified) < MAX_REASONS
-        _count(self.unverified, reason if separate else OTHER_KINDS, count)
+    def _count_reason(self, counts: dict[str, int], reason: str, count: int) -> None:
+        separate = reason in counts or len(counts) < MAX_REASONS
+        _count(counts, reason if separate else OTHER_KINDS, count)
 
 
 def _count(counts: dict[str, int], name: str, count: int = 1) -> None:

@@ -55,13 +55,15 @@ class Publication(msgspec.Struct, frozen=True):
 
 
 class PartsPlan(msgspec.Struct, frozen=True):
-    """The output of planning: the number of parts, the key of their list in the label bucket, and whether to lift."""
+    """The output of planning: the number of parts, the key of their list in the label bucket, whether to `lift` the
+    boxes to cuboids, and whether reviewers get these (`review`)."""
 
     drive: str
     run: str
     parts: int
     key: str
     lift: bool = False
+    review: bool = False
 
 
 class PartDone(msgspec.Struct, frozen=True):
@@ -79,7 +81,8 @@ def plan_publication(run: Run, jobs: Sequence[FinishedJob], label_bucket: Bucket
     lines = (msgspec.json.encode(part) + b"\n" for part in parts)
     label_bucket.write_stream(run.folder.part_list, lines, "application/jsonl")
     # A distributed map takes no empty list.
-    return PartsPlan(run.drive, run.run, len(parts), run.folder.part_list, run.document.cuboids and bool(parts))
+    lift, review = (bool(wanted and parts) for wanted in (run.document.cuboids, run.document.verifies_cuboids))
+    return PartsPlan(run.drive, run.run, len(parts), run.folder.part_list, lift, review)
 
 
 def publish_part(run: Run, part: Part, label_bucket: Bucket) -> PartDone:
@@ -222,7 +225,18 @@ def _published(
         # In the task `segments`, reviewers do not see the boxes.
         agreement=findings.agreement() if task != SEGMENTS else None,
         reviewers=reviewers.agreement(),
-        cuboids=CuboidCounts(counts.cuboids, _most_common(counts.without_cuboid)) if run.document.cuboids else None,
+        cuboids=_cuboid_counts(counts) if run.document.cuboids else None,
+    )
+
+
+def _cuboid_counts(counts: DatasetCounts) -> CuboidCounts:
+    return CuboidCounts(
+        counts.cuboids,
+        _most_common(counts.without_cuboid),
+        _most_common(counts.cuboid_origins),
+        counts.added_cuboids,
+        _most_common(counts.unverified_cuboids),
+        counts.cuboid_frames,
     )
 
 

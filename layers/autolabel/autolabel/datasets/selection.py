@@ -65,8 +65,9 @@ class Selection(NamedTuple):
 def choose_back_end(run: Run, back_ends: BackEnds) -> str:
     """Choose the back-end of the run. Raises VerificationRefused, with what to change, if it cannot be used."""
     policy = run.document.verification
-    # Only Ground Truth corrects segments and tracks, also in a stack whose default back-end is another.
-    return back_ends.choose(policy.back_end if policy.task == BOXES else GROUND_TRUTH)
+    # Only Ground Truth corrects segments, tracks and cuboids, also in a stack whose default back-end is another.
+    anywhere = policy.task == BOXES and not run.document.verifies_cuboids
+    return back_ends.choose(policy.back_end if anywhere else GROUND_TRUTH)
 
 
 def select_frames(

@@ -154,8 +154,8 @@ class Closing:
             raise DocumentRefused(
                 "no-masks", f"{key}: segments are to be verified, but none of its models returns masks: {named}"
             )
-        if document.verification.task == TRACKS:
-            self._check_track_labels(key)
+        if document.verification.task == TRACKS or document.verifies_cuboids:
+            self._check_track_labels(key, "cuboids" if document.verifies_cuboids else TRACKS)
         views = self._catalogue.views_model() if self._privacy or document.privacy else None
         since = self._now()
         return Run(
@@ -173,13 +173,13 @@ class Closing:
             views=ViewsModel(views.id, self._catalogue.asked(views).id) if views else None,
         )
 
-    def _check_track_labels(self, key: str) -> None:
-        """Raise DocumentRefused for classes that Ground Truth's jobs of tracks do not take."""
+    def _check_track_labels(self, key: str, verified: str) -> None:
+        """Raise DocumentRefused for classes that Ground Truth's jobs of tracks and of cuboids do not take."""
         long = [name for name in self._job_labels if len(name) > MAX_TRACK_LABEL]
         if long or len(self._job_labels) > MAX_TRACK_LABELS:
             raise DocumentRefused(
                 "track-labels",
-                f"{key}: tracks are to be verified, and Ground Truth then takes {MAX_TRACK_LABELS} classes of at most "
-                f"{MAX_TRACK_LABEL} characters, not {', '.join(long) or len(self._job_labels)}: change the stack's "
-                "parameter JobLabels, then upload drive.json again",
+                f"{key}: {verified} are to be verified, and Ground Truth then takes {MAX_TRACK_LABELS} classes of at "
+                f"most {MAX_TRACK_LABEL} characters, not {', '.join(long) or len(self._job_labels)}: change the "
+                "stack's parameter JobLabels, then upload drive.json again",
             )

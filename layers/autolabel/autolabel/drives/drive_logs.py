@@ -249,7 +249,7 @@ def _drive_document(document: LogDocument, ended: Sequence[LogRecord], absent: S
         tracks=document.tracks,
         privacy=document.privacy,
         lidars={name: Lidar(extrinsics.get(name)) for name in lidars},
-        cuboids=document.cuboids and bool(lidars),
+        cuboids=document.cuboids if lidars else False,
     )
     # What is wrong with it comes from recording.json.
     parse_drive_document(msgspec.json.encode(made), log_document_key(ended[0].drive))

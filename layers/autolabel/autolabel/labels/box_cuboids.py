@@ -11,6 +11,9 @@ import msgspec
 Place = tuple[float, float, float]
 # A row of a matrix that also shifts: three numbers for x, y and z, and a number to add.
 Row = tuple[float, float, float, float]
+# Where a cuboid comes from, in the words of a box's origin; empty where reviewers did not get it.
+CuboidOrigin = Literal["", "model and person", "person", "script"]
+DELETED = "deleted by a reviewer"
 
 
 class BoxCuboid(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -19,6 +22,10 @@ class BoxCuboid(msgspec.Struct, frozen=True, omit_defaults=True):
     `center`: its middle. `size`: length, width, height. `yaw`: its heading in radians about z, 0 along x and π/2 along
     y; front and back are told apart only where a track moves. `cost`: of its fit, less is better; `points`: of the
     LiDAR that it was fitted to. Both are of the frame alone, also where a track made it smooth.
+
+    `origin`: where reviewers got the cuboid, whose it is: `model and person` if a reviewer left it as it was, `person`
+    if one changed or deleted it, `script` if a script answered. `label`: the class, if a reviewer gave it another one
+    than the box has. A cuboid that was changed has no `cost`.
     """
 
     center: Place | None = None
@@ -27,6 +34,18 @@ class BoxCuboid(msgspec.Struct, frozen=True, omit_defaults=True):
     cost: float | None = None
     points: int = 0
     why: str = ""
+    origin: CuboidOrigin = ""
+    label: str = ""
+
+
+class AddedCuboid(msgspec.Struct, frozen=True):
+    """A cuboid that a reviewer added, of an object without a box; fields as in BoxCuboid, `label` is its class."""
+
+    label: str
+    center: Place
+    size: Place
+    yaw: float
+    origin: CuboidOrigin
 
 
 class CuboidScene(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -34,13 +53,16 @@ class CuboidScene(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `frame`: the name of the vehicle's frame. `clouds`: by LiDAR, the timestamp of its point cloud. `motion`: where the
     vehicle's motion between picture and clouds comes from. `camera`: the matrix (3 x 4) from the vehicle's frame to the
-    camera's, x to the right, y down, z ahead, by which KITTI's fields follow.
+    camera's, x to the right, y down, z ahead, by which KITTI's fields follow. `job`: the verification job whose
+    reviewer left the cuboids; `verification`: why it left none of a frame that it had.
     """
 
     frame: str = ""
     clouds: dict[str, str] = {}
     motion: Literal["", "poses", "none"] = ""
     camera: tuple[Row, Row, Row] | None = None
+    job: str = ""
+    verification: str = ""
 
 
 class CameraCuboid(NamedTuple):

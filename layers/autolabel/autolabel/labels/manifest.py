@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 from autolabel.contracts.errors import Refused
 from autolabel.contracts.verification import AGAIN
 from autolabel.contracts.wording import counted
-from autolabel.labels.box_cuboids import BoxCuboid, CuboidScene
+from autolabel.labels.box_cuboids import AddedCuboid, BoxCuboid, CuboidScene
 from autolabel.labels.detections import Box, Detection, Detections
 from autolabel.labels.reviews import Review
 
@@ -263,6 +263,7 @@ class ManifestLine(
         "verified_segments": VERIFIED_SEGMENTS,
         "verified_segments_metadata": f"{VERIFIED_SEGMENTS}-metadata",
         "cuboids_metadata": "cuboids-metadata",
+        "added_cuboids": "added-cuboids",
     },
 ):
     """A frame's line in a manifest or dataset. Labels and their metadata stay as they were written.
@@ -270,7 +271,8 @@ class ManifestLine(
     `source_ref`: the S3 URI of the frame; `review_ref`: of the object that people see, absent in old lines. `tracks`:
     for each box of the label, else of the pre-label, the id of its track; empty for a box in no track. `origins`: where
     each of these boxes comes from. `cuboids`: of each of these boxes; `cuboids_metadata`: what they were made from.
-    `strip`: in which reviewers get the frame, where the policy decides about strips.
+    `added_cuboids`: those of objects without a box, that reviewers added. `strip`: in which reviewers get the frame,
+    where the policy decides about strips.
     """
 
     source_ref: str
@@ -293,6 +295,7 @@ class ManifestLine(
     origins: tuple[Origin, ...] | UnsetType = UNSET
     cuboids: tuple[BoxCuboid, ...] | UnsetType = UNSET
     cuboids_metadata: CuboidScene | UnsetType = UNSET
+    added_cuboids: tuple[AddedCuboid, ...] | UnsetType = UNSET
 
     @cached_property
     def size(self) -> ImageSize:

@@ -59,10 +59,18 @@ class JobOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class CuboidCounts(msgspec.Struct, frozen=True):
-    """Boxes of a run's labels that were `lifted` to cuboids, and those `without` one by reason."""
+    """Boxes of a run's labels that were `lifted` to cuboids, and those `without` one by reason.
+
+    Where reviewers got the cuboids of `frames`: the cuboids by whose they are (`origins`), those that reviewers `added`
+    for objects without a box, and the frames that came back without a label by reason (`unverified`).
+    """
 
     lifted: int
     without: dict[str, int]
+    origins: dict[str, int] = {}
+    added: int = 0
+    unverified: dict[str, int] = {}
+    frames: int = 0
 
 
 class Summary(msgspec.Struct, frozen=True):

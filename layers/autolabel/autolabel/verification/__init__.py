@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from autolabel.verification.attempts import JobAttempt, take_attempt
+    from autolabel.verification.cuboid_labels import RIGHT_HANDED, CuboidYaw
     from autolabel.verification.ground_truth import read_answers, read_output, write_shown
     from autolabel.verification.jobs import LABEL_STUDIO, BackEnds, JobRound, ReviewersOf, job_name, one_reviewer
     from autolabel.verification.label_studio.client import LabelStudioClient
@@ -37,6 +38,10 @@ else:
             "attempts": (
                 "JobAttempt",
                 "take_attempt",
+            ),
+            "cuboid_labels": (
+                "RIGHT_HANDED",
+                "CuboidYaw",
             ),
             "ground_truth": (
                 "read_answers",
@@ -90,9 +95,11 @@ else:
 
 __all__ = [
     "LABEL_STUDIO",
+    "RIGHT_HANDED",
     "SEQUENCES",
     "BackEnds",
     "Connection",
+    "CuboidYaw",
     "Images",
     "Job",
     "JobAttempt",

@@ -18,7 +18,7 @@ from typing import TypeAlias
 import msgspec
 
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import BOXES, TRACKS, Task
+from autolabel.contracts.verification import BOXES, TRACKS, JobTask
 from autolabel.verification.jobs import JobRound
 from autolabel.verification.sequences import count_sequences
 from autolabel.verification.settlement import read_results, settle_answered
@@ -48,7 +48,7 @@ class JobAttempt(msgspec.Struct, frozen=True):
     labelled: int = 0
     waited: float = 0.0
     output: str = ""
-    task: Task = BOXES
+    task: JobTask = BOXES
     reviewers: int = 1
     completed: bool = False
 

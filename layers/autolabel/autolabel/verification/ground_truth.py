@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET
 
 from autolabel.contracts.ports import Bucket
-from autolabel.contracts.verification import BOXES, SEGMENTS, TRACKS
+from autolabel.contracts.verification import BOXES, CUBOIDS, SEGMENTS, TRACKS
 from autolabel.labels.manifest import (
     BOX_TYPE,
     REVIEW,
@@ -27,6 +27,7 @@ from autolabel.labels.reviews import MAX_REVIEW, Marks, Review, known_seconds, r
 from autolabel.streams.json_depth import is_deep
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.verification.consolidation import ANSWERS, ASKED
+from autolabel.verification.cuboid_labels import RIGHT_HANDED, CuboidYaw, expand_cuboids
 from autolabel.verification.jobs import LABELS, JobRound, ReviewersOf, one_reviewer
 from autolabel.verification.sequence_labels import ReviewOf, expand_labels, expand_output
 from autolabel.verification.sequences import GivenManifest, shown_manifest
@@ -75,6 +76,7 @@ def read_output(
     label_bucket: Bucket,
     classes: Sequence[str] = (),
     reviewers: ReviewersOf = one_reviewer,
+    yaw: CuboidYaw = RIGHT_HANDED,
 ) -> Iterator[bytes]:
     """Yield the lines of a labelling job's output manifest, each with the `review` of its response, if there is one.
 
@@ -84,7 +86,8 @@ def read_output(
     `frames`: the lines of the job's manifest; a line's position names its responses. Responses to segments are not
     read, because they hold whole pictures. Tracks are expanded to the boxes of each frame, and the reviews of
     strips are shared among their frames. `classes`: in the order of the class ids. `reviewers`: how many reviewers a
-    frame gets, by its S3 URI.
+    frame gets, by its S3 URI. `yaw`: how Ground Truth writes that of a cuboid; raises VerificationRefused if the
+    cuboids that reviewers left untouched contradict it.
     """
     if not one.output:
         # An earlier attempt of the round left no frame open, and no job was created.
@@ -93,6 +96,9 @@ def read_output(
     if one.task == SEGMENTS:
         sources = {line.shown: line.source_ref for line in map(msgspec.json.Decoder(_Source).decode, frames)}
         yield from (_with_source(body, sources) for body in label_bucket.lines(output))
+        return
+    if one.task == CUBOIDS:
+        yield from expand_cuboids(one.job, output, frames, label_bucket, yaw)
         return
     if one.task == TRACKS:
         yield from expand_output(one, frames, label_bucket, _reviews_of(one, label_bucket))
@@ -126,14 +132,16 @@ def read_answers(
     label_bucket: Bucket,
     classes: Sequence[str],
     reviewers: ReviewersOf = one_reviewer,
+    yaw: CuboidYaw = RIGHT_HANDED,
 ) -> Iterator[bytes]:
     """Yield what reviewers answered before a job was stopped or failed: the output lines of these frames.
 
     Lines of the output manifest come first, if it is there. Then come frames that it lacks, from the reviewers'
-    responses. Segments are in the manifest only, because a response does not say which picture became the label. The
+    responses. Segments are in the manifest only, because a response does not say which picture became the label; and so
+    are cuboids, whose responses are not documented. The
     format of responses to tracks is not documented (only worker, seconds and notes are read), but their SeqLabels are
-    beside them. `one.output`: empty if Ground Truth names no manifest. `frames`: opens the job's manifest; `classes`
-    and `reviewers` as in `read_output`. A frame that some of its reviewers have answered is answered.
+    beside them. `one.output`: empty if Ground Truth names no manifest. `frames`: opens the job's manifest;
+    `classes`, `reviewers` and `yaw` as in `read_output`. A frame that some of its reviewers have answered is answered.
     """
     folder = _job_folder(one, label_bucket)
     # Ground Truth may write the manifest some minutes after it has named the job as stopped.
@@ -142,7 +150,7 @@ def read_answers(
     found: set[str] = set()
     if label_bucket.exists(manifest):
         named = msgspec.structs.replace(one, output=label_bucket.uri(manifest))
-        for body in read_output(named, frames(), label_bucket, classes, reviewers):
+        for body in read_output(named, frames(), label_bucket, classes, reviewers, yaw):
             try:
                 line = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
                 source = msgspec.json.decode(line["source-ref"], type=str)

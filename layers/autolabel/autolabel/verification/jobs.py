@@ -20,9 +20,10 @@ import msgspec
 from autolabel.contracts.errors import CountMismatch, VerificationRefused
 from autolabel.contracts.job_manifest import JobManifest
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.contracts.verification import BOXES, SEGMENTS, TRACKS, Task
+from autolabel.contracts.verification import BOXES, CUBOIDS, SEGMENTS, TRACKS, JobTask, Task
 from autolabel.labelling.shards import LabelledShard
 from autolabel.labels.manifest import PRELABEL, PRELABEL_TRACKS, SEGMENTATION, VERIFIED, VERIFIED_SEGMENTS
+from autolabel.verification.cuboid_labels import VERIFIED_CUBOIDS
 from autolabel.verification.sequences import UNCERTAINTY
 
 GROUND_TRUTH = "ground-truth"
@@ -36,7 +37,12 @@ MAX_SEQUENCES = 10
 # Most jobs of a run: the events of all of them share the 25,000 of one execution.
 MAX_JOBS = 200
 # The attribute of the reviewers' label of a frame. Tracks are read as the boxes of each frame.
-LABELS = {BOXES: VERIFIED, SEGMENTS: VERIFIED_SEGMENTS, TRACKS: VERIFIED}
+LABELS: dict[JobTask, str] = {
+    BOXES: VERIFIED,
+    SEGMENTS: VERIFIED_SEGMENTS,
+    TRACKS: VERIFIED,
+    CUBOIDS: VERIFIED_CUBOIDS,
+}
 # The attribute that a job writes. For references, Ground Truth takes only names that end in -ref.
 ATTRIBUTES = LABELS | {TRACKS: "verified-tracks-ref"}
 # The table that says what belongs to each class, for the pages of both tasks.
@@ -97,7 +103,7 @@ class VerificationJob(msgspec.Struct, frozen=True):
     categories: str
     template: str
     workteam: str = ""
-    task: Task = BOXES
+    task: JobTask = BOXES
     attribute: str = VERIFIED
     strip_frames: int = 0
     reviewers: int = 1
@@ -126,7 +132,7 @@ class JobRound(msgspec.Struct, frozen=True):
     manifest: str
     frames: int
     output: str
-    task: Task = BOXES
+    task: JobTask = BOXES
     attempts: tuple[EarlierAttempt, ...] = ()
     given: str = ""
     reviewers: int = 1
@@ -216,15 +222,16 @@ def split_into_jobs(
         yield JobManifest(folder.job_manifest(index), frames, tuple(parts), first, last, index)
 
 
-def job_name(bucket: str, drive: str, run: str, index: int) -> str:
+def job_name(bucket: str, drive: str, run: str, index: int, task: JobTask = BOXES) -> str:
     """Return the stem of a labelling job's name, at most 50 characters.
 
     Ground Truth's job names have no underscore, must differ in more than case, and can never be used again in an
     account and Region. So a hash stands for the drive's exact name and the label bucket: two stacks can label drives
-    of the same name.
+    of the same name. The names of jobs of cuboids differ from those of the labels before them.
     """
+    number = f"c{index:02d}" if task == CUBOIDS else f"{index:03d}"
     readable = re.sub(r"[^A-Za-z0-9]+", "-", drive)[:30].strip("-")
-    return f"{readable}-{hashlib.sha256(f'{bucket}/{drive}'.encode()).hexdigest()[:8]}-{run}-{index:03d}"
+    return f"{readable}-{hashlib.sha256(f'{bucket}/{drive}'.encode()).hexdigest()[:8]}-{run}-{number}"
 
 
 def label_categories(

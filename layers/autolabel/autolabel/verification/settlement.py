@@ -26,7 +26,7 @@ from msgspec import UNSET
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.contracts.verification import SEGMENTS, TRACKS, Task
+from autolabel.contracts.verification import CUBOIDS, SEGMENTS, TRACKS, JobTask
 from autolabel.contracts.wording import counted
 from autolabel.labels.manifest import (
     MAX_LINE,
@@ -54,6 +54,7 @@ from autolabel.triage.seed_verdicts import judge_label
 from autolabel.triage.seeds import SeedVerdict, unsow, unsown
 from autolabel.triage.sowing import Seeds, read_seeds
 from autolabel.verification.consolidation import ANSWERS, ASKED, Answer, Consensus, consolidate
+from autolabel.verification.cuboid_labels import broken_cuboid_rule
 from autolabel.verification.jobs import LABELS, LAST_ROUND, JobRound
 from autolabel.verification.rules import other_size, sentence, unknown_class
 from autolabel.verification.sequences import STRIP, shown_tracks
@@ -315,6 +316,8 @@ def _settlement(one: JobRound, output: Iterable[bytes], label_bucket: Bucket, na
     earlier = {} if one.has_reviewers_apart else {r.source_ref: r for results in attempts for r in results}
     manifest = one.manifest.removeprefix(label_bucket.uri(""))
     folder = RunFolder.of(manifest)
+    if one.task == CUBOIDS:
+        return _Settlement(one.job, found, earlier, partial(broken_cuboid_rule, names=names), CUBOIDS)
     if one.task != SEGMENTS:
         seeds = read_seeds(folder, label_bucket) if one.round == 1 else {}
         several = SeveralResults(attempts, label_bucket.lines(manifest)) if one.has_reviewers_apart else None
@@ -371,7 +374,7 @@ class _Settlement:
         found: _Found,
         earlier: dict[str, Result],
         broken_rule: BrokenRule,
-        task: Task,
+        task: JobTask,
         workers: int = 1,
         seeds: Seeds = MappingProxyType({}),
         several: SeveralResults | None = None,

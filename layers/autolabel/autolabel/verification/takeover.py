@@ -13,13 +13,14 @@ from autolabel.contracts.drive import Run
 from autolabel.contracts.errors import VerificationRefused
 from autolabel.contracts.ports import Bucket, LabelingJobs
 from autolabel.contracts.run_folder import RunFolder
-from autolabel.contracts.verification import BOXES, reviewers_of
+from autolabel.contracts.verification import BOXES, CUBOIDS, JobTask, reviewers_of
 from autolabel.verification.attempts import JobAttempt, attempt_results, take_answers
 from autolabel.verification.ground_truth import read_answers
 from autolabel.verification.jobs import GROUND_TRUTH, LABEL_STUDIO, LAST_ROUND, ReviewersOf, job_name, one_reviewer
 from autolabel.verification.sequences import frames_manifest
 
 _ROUND = re.compile(r"verify-([0-9]{3,})(-again)?\.manifest")
+_CUBOID_ROUND = re.compile(r"cuboids-([0-9]{2,})(-again)?\.manifest")
 _OPEN = ("Initializing", "InProgress")
 _ENDING = "Stopping"
 
@@ -47,6 +48,10 @@ class RoundFiles(NamedTuple):
     def results(self) -> str:
         """The key of the round's results, which exist once it is settled."""
         return f"{self.manifest.removesuffix('.manifest')}.results.jsonl"
+
+    def job_stem(self, bucket: str, folder: RunFolder, task: JobTask = BOXES) -> str:
+        """Return the names of the round's jobs, without the attempt. `bucket`: the name of the label bucket."""
+        return job_name(bucket, folder.drive, folder.run, self.job, task) + ("-again" if self.round > 1 else "")
 
 
 class Ending(NamedTuple):
@@ -82,11 +87,11 @@ def check_not_taken_over(label_bucket: Bucket, folder: RunFolder) -> None:
         )
 
 
-def rounds_of(label_bucket: Bucket, folder: RunFolder) -> list[RoundFiles]:
-    """Find the rounds of a run's jobs, in the order of the jobs."""
-    found = []
+def rounds_of(label_bucket: Bucket, folder: RunFolder, task: JobTask = BOXES) -> list[RoundFiles]:
+    """Find the rounds of a run's jobs, in the order of the jobs: those of its labels, or of its cuboids."""
+    found, pattern = [], _CUBOID_ROUND if task == CUBOIDS else _ROUND
     for thing in label_bucket.list(folder.manifests):
-        match = _ROUND.fullmatch(thing.key.removeprefix(folder.manifests))
+        match = pattern.fullmatch(thing.key.removeprefix(folder.manifests))
         if match:
             found.append(RoundFiles(int(match[1]), LAST_ROUND if match[2] else 1, thing.key))
     return sorted(found)
@@ -115,7 +120,23 @@ def end_jobs(
         waiting += taken.waiting
         missing |= taken.missing
         ended = ended and taken.ended
-    return Ending(tuple(waiting), missing, ended)
+    still = list(_end_cuboid_jobs(earlier, label_bucket, jobs))
+    return Ending((*waiting, *still), missing, ended and not still)
+
+
+def _end_cuboid_jobs(earlier: Run, label_bucket: Bucket, jobs: LabelingJobs) -> Iterator[str]:
+    """Stop the open jobs of an earlier run's cuboids; yield those that have not ended. Their answers are not kept."""
+    for one in rounds_of(label_bucket, earlier.folder, CUBOIDS):
+        if label_bucket.exists(one.results):
+            continue
+        stem = one.job_stem(label_bucket.name, earlier.folder, CUBOIDS)
+        attempt = 1
+        while state := jobs.describe(job := f"{stem}-{attempt}"):
+            if state.status in _OPEN:
+                jobs.stop(job)
+            if state.status in (*_OPEN, _ENDING):
+                yield job
+            attempt += 1
 
 
 def _end_round(
@@ -129,7 +150,7 @@ def _end_round(
     names, manifest = frozenset(earlier.labels), label_bucket.uri(one.manifest)
     task = earlier.document.verification.task
     reviewers = partial(reviewers_of, earlier.document.verification) if one.round == 1 else one_reviewer
-    name = job_name(label_bucket.name, earlier.drive, earlier.run, one.job) + ("-again" if one.round > 1 else "")
+    name = one.job_stem(label_bucket.name, earlier.folder)
     waiting, missing, ended = list[str](), dict[str, int](), True
     attempt = 1
     while state := jobs.describe(job := f"{name}-{attempt}"):
