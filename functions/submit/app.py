@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from functools import cache
 from typing import TYPE_CHECKING
 
 import msgspec
 from aws_lambda_powertools.metrics import MetricUnit
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 
-from autolabel.aws import Adapters, DeadLettered, Deliveries, logger, metrics, read_settings, tracer
+from autolabel.aws import (
+    Adapters,
+    ConcurrentBatches,
+    DeadLettered,
+    Deliveries,
+    logger,
+    metrics,
+    read_settings,
+    tracer,
+)
 from autolabel.contracts.errors import DocumentRefused, Unavailable, printable
 from autolabel.drives import Closing, DriveLogs
-from autolabel.inference import Submission, read_message
+from autolabel.inference import AT_ONCE, Submission, read_message
 from autolabel.labels import job_labels
 from autolabel.models import Catalogue
 
@@ -57,7 +66,9 @@ BLUR = "blur"
 
 settings = read_settings(Settings, os.environ)
 adapters = Adapters(settings)
-processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+processor = ConcurrentBatches(AT_ONCE)
+# Powertools' metrics are not safe for threads.
+counting = threading.Lock()
 
 
 @cache
@@ -105,10 +116,12 @@ def take(record: SQSRecord) -> None:
     try:
         deliveries().work(record, lambda: submit(record))
     except Unavailable:
-        metrics.add_metric("EndpointUnavailable", MetricUnit.Count, 1)
+        with counting:
+            metrics.add_metric("EndpointUnavailable", MetricUnit.Count, 1)
         raise
     except DeadLettered as e:
-        metrics.add_metric("MessagesBuried", MetricUnit.Count, 1)
+        with counting:
+            metrics.add_metric("MessagesBuried", MetricUnit.Count, 1)
         logger.exception(e.reason, extra={"body": record.body[:2_000]})
 
 
@@ -118,12 +131,14 @@ def submit(record: SQSRecord) -> None:
     try:
         for asked in read_message(record.body):
             for submitted in takes.take(asked, park=received >= settings.park_after, again=received > 1):
-                metrics.add_metric(f"Units{submitted.outcome.capitalize()}", MetricUnit.Count, 1)
+                with counting:
+                    metrics.add_metric(f"Units{submitted.outcome.capitalize()}", MetricUnit.Count, 1)
                 log = logger.warning if submitted.outcome in ("refused", "ignored", "parked") else logger.debug
                 log(f"{submitted.outcome}: {printable(submitted.detail)}", extra={"asked": msgspec.to_builtins(asked)})
     except DocumentRefused as e:
         # Only S3 and this pipeline may send here; other messages are logged and counted, not retried.
-        metrics.add_metric("MessagesRefused", MetricUnit.Count, 1)
+        with counting:
+            metrics.add_metric("MessagesRefused", MetricUnit.Count, 1)
         logger.error(str(e), extra={"body": record.body[:2_000]})
 
 
@@ -133,4 +148,8 @@ def submit(record: SQSRecord) -> None:
 def handler(event: Event, context: LambdaContext) -> PartialItemFailureResponse:
     # Fails the call if the stack's job labels are not in the taxonomy: no message is at fault.
     submission().begin()
-    return process_partial_response(event, take, processor, context)
+    # boto3 makes clients in one thread at a time only, so that of the deliveries is made here.
+    deliveries()
+    with processor(event["Records"], take):
+        processor.process()
+    return processor.response()

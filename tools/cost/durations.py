@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from autolabel.inference.submission import AT_ONCE
 from autolabel.labelling.label_shard import READERS
 from local import Usage
 from tools.cost.bill import short_name
@@ -24,7 +25,7 @@ LATENCIES = {
     "events": 0.01,
 }
 # Calls that a function has at the same time; others make theirs one after the other, or few.
-_AT_ONCE = {"LabelFunction": READERS, "VerifyFunction": 16}
+_AT_ONCE = {"SubmitFunction": AT_ONCE, "LabelFunction": READERS, "VerifyFunction": 16}
 # Lambda gives one processor for this memory, and the same share of one for less.
 _PROCESSOR_MEGABYTES = 1769
 

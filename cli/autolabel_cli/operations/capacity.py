@@ -18,8 +18,9 @@ from autolabel_cli.stack import Stack
 # The share of an instance's and a function's time that is planned: loads are not even.
 USED = 0.7
 # Seconds of a call for each unit or frame: own processor time as make bench and make bench-cost measure it, at the
-# function's share of a processor, and its calls to AWS in sequence at 20 ms for S3, 30 for SageMaker, 5 for DynamoDB.
-_SUBMIT, _COLLECT, _LABEL = 0.07, 0.025, 0.025
+# function's share of a processor, and its calls to AWS at 20 ms for S3, 30 for SageMaker, 5 for DynamoDB. Submit makes
+# eight at a time; collect makes one for 25 units, and some more at a failure.
+_SUBMIT, _COLLECT, _LABEL = 0.05, 0.01, 0.025
 # Functions that a run calls one at a time: reconcile, plan, link, assemble, verify, publish.
 _SINGLE_FUNCTIONS = 6
 _MEASURED_DAYS = 14

@@ -59,9 +59,9 @@ def test_only_uploads_of_the_account_are_the_pipelines() -> None:
 
 
 def test_modelled_durations_are_processor_time_and_waits() -> None:
-    name = "autolabel-SubmitFunction-AB12"
+    name = "autolabel-CollectFunction-AB12"
     used = [Usage("lambda", "Duration", name, 10, 99.0, 0), Usage("s3", "GetObject", name, 10, 10.0, 0)]
-    duration, request = with_modelled_durations(used, {"SubmitFunction": 0.3}, {"SubmitFunction": 512})
+    duration, request = with_modelled_durations(used, {"CollectFunction": 0.3}, {"CollectFunction": 512})
     # 0.3 s of a whole processor, while 512 MB get 512/1769 of one; ten waits of 20 ms.
     assert duration.units == pytest.approx((0.3 * 1769 / 512 + 0.2) / 2)
     assert request == used[1]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from autolabel.aws.announcements import AwsAnnouncements
+    from autolabel.aws.batches import ConcurrentBatches
     from autolabel.aws.bucket import S3Bucket
     from autolabel.aws.clients import client, error_code, error_status
     from autolabel.aws.deliveries import DeadLettered, Deliveries
@@ -27,6 +28,7 @@ else:
         __name__,
         {
             "announcements": ("AwsAnnouncements",),
+            "batches": ("ConcurrentBatches",),
             "bucket": ("S3Bucket",),
             "clients": (
                 "client",
@@ -76,6 +78,7 @@ __all__ = [
     "Adapters",
     "Answer",
     "AwsAnnouncements",
+    "ConcurrentBatches",
     "DeadLettered",
     "Deliveries",
     "DynamoLedger",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         retry_failed_units,
     )
     from autolabel.inference.reconciliation import Limits
-    from autolabel.inference.submission import ObjectEvent, Submission, read_message
+    from autolabel.inference.submission import AT_ONCE, ObjectEvent, Submission, read_message
 else:
     from autolabel.lazy_faces import lazy_face
 
@@ -37,6 +37,7 @@ else:
             ),
             "reconciliation": ("Limits",),
             "submission": (
+                "AT_ONCE",
                 "ObjectEvent",
                 "Submission",
                 "read_message",
@@ -45,6 +46,7 @@ else:
     )
 
 __all__ = [
+    "AT_ONCE",
     "Completion",
     "Limits",
     "ObjectEvent",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -29,6 +30,8 @@ from autolabel.models.catalogue import Catalogue, Model
 # Seconds for the downloads and uploads of an invocation, beside the time-out of its container: an invocation may start
 # just before its time in the queue runs out.
 DEADLINE_MARGIN = 60.0
+# Messages of a batch that are taken at the same time: each waits for two or three calls, most of its time.
+AT_ONCE = 8
 # S3 reports one object in a message; the function has not enough time for thousands in one.
 MAX_RECORDS = 100
 
@@ -101,7 +104,7 @@ def read_message(body: str) -> Iterator[Asked]:
 
 
 class Submission:
-    """Takes uploads into the pipeline.
+    """Takes uploads into the pipeline. The messages of a batch may be taken at the same time, by several threads.
 
     `privacy`: whether the model of views is asked for each frame at once; else the run asks it, if it shows views.
     `max_answer_wait`: the most seconds to wait for an invocation's answer, even if the model's own times are longer.
@@ -134,6 +137,7 @@ class Submission:
         self._max_answer_wait = max_answer_wait
         self._now = now
         self._frozen: dict[str, bool] = {}
+        self._looking = threading.Lock()
 
     def begin(self) -> None:
         """Begin a batch of messages; call it once they have arrived. Each drive is then looked at again, once.
@@ -205,8 +209,9 @@ class Submission:
         """Mark a drive whose listing is frozen; return whether it is."""
         if not drive:
             return False
-        if drive not in self._frozen:
-            self._frozen[drive] = self._ledger.is_frozen(drive)
+        with self._looking:
+            if drive not in self._frozen:
+                self._frozen[drive] = self._ledger.is_frozen(drive)
         if self._frozen[drive]:
             self._ledger.mark_late(drive, self._now())
         return self._frozen[drive]

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterable
 from typing import Literal
 
@@ -168,7 +169,10 @@ def _check(model: Model, origin: str) -> None:
 
 
 class Catalogue:
-    """Reads the catalogue: the index again after `ttl` seconds, revisions once, because they never change."""
+    """Reads the catalogue: the index again after `ttl` seconds, revisions once, because they never change.
+
+    Safe for threads: one reads, and the others wait.
+    """
 
     def __init__(self, read: Callable[[str], bytes | None], now: Callable[[], float], ttl: float = 30.0) -> None:
         self._read = read
@@ -176,19 +180,21 @@ class Catalogue:
         self._ttl = ttl
         self._index: tuple[float, CatalogueIndex] | None = None
         self._models: dict[str, Model] = {}
+        self._reading = threading.Lock()
 
     def index(self) -> CatalogueIndex:
         """Return the current index; raises CatalogueUnavailable if there is none yet or it is broken."""
-        if self._index is None or self._now() - self._index[0] > self._ttl:
-            body = self._read(CATALOGUE_KEY)
-            if body is None:
-                raise CatalogueUnavailable(f"no {CATALOGUE_KEY} in the label bucket: add a model first")
-            try:
-                index = msgspec.json.decode(body, type=CatalogueIndex)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-                raise CatalogueUnavailable(f"{CATALOGUE_KEY} is broken: {e}") from e
-            self._index = (self._now(), index)
-        return self._index[1]
+        with self._reading:
+            if self._index is None or self._now() - self._index[0] > self._ttl:
+                body = self._read(CATALOGUE_KEY)
+                if body is None:
+                    raise CatalogueUnavailable(f"no {CATALOGUE_KEY} in the label bucket: add a model first")
+                try:
+                    index = msgspec.json.decode(body, type=CatalogueIndex)
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+                    raise CatalogueUnavailable(f"{CATALOGUE_KEY} is broken: {e}") from e
+                self._index = (self._now(), index)
+            return self._index[1]
 
     def active_models(self, *, views: bool = False) -> list[Model]:
         """Return the active models of labels. They label frames until the drive names other models.
@@ -221,7 +227,7 @@ class Catalogue:
         index = self.index()
         if name not in index.models:
             # It may have been added since the index was read, so the index is read again.
-            self._index = None
+            self._forget_index()
             index = self.index()
         if name not in index.models:
             known = ", ".join(sorted(index.models)) or "none"
@@ -242,7 +248,7 @@ class Catalogue:
     def asks(self, model_id: str) -> bool:
         """Check whether the model's current revision reads the answers of this `name.revision`."""
         # Reconciliation fails units because of this, so the index must be current.
-        self._index = None
+        self._forget_index()
         index = self.index()
         name = model_id.rpartition(".")[0]
         if name not in index.models:
@@ -250,19 +256,24 @@ class Catalogue:
         return self.revision(f"{name}.{index.models[name]}").answers_id == model_id
 
     def _find(self, model_id: str) -> Model | None:
-        if model_id not in self._models:
-            key = model_key(model_id)
-            body = self._read(key)
-            if body is None:
-                return None
-            try:
-                model = parse_model(body, key)
-            except DocumentRefused as e:
-                raise CatalogueUnavailable(str(e)) from e
-            if model.id != model_id:
-                raise CatalogueUnavailable(f"{key} is the document of {model.id}")
-            self._models[model_id] = model
-        return self._models[model_id]
+        with self._reading:
+            if model_id not in self._models:
+                key = model_key(model_id)
+                body = self._read(key)
+                if body is None:
+                    return None
+                try:
+                    model = parse_model(body, key)
+                except DocumentRefused as e:
+                    raise CatalogueUnavailable(str(e)) from e
+                if model.id != model_id:
+                    raise CatalogueUnavailable(f"{key} is the document of {model.id}")
+                self._models[model_id] = model
+            return self._models[model_id]
+
+    def _forget_index(self) -> None:
+        with self._reading:
+            self._index = None
 
     def endpoint_of(self, model_id: str) -> str | None:
         """Return the endpoint of a revision; None if the catalogue does not have it.
