@@ -86,6 +86,7 @@ def take(record: SQSRecord) -> str:
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: Event, context: LambdaContext) -> PartialItemFailureResponse:
+    completion().begin(record["body"] for record in event["Records"])
     with processor(event["Records"], take):
         results = processor.process()
     # After the whole batch is settled, also if it holds duplicates: ask once for each drive

@@ -129,6 +129,50 @@ def test_submit_sends_a_frame_to_its_model_and_records_refusals(account: Account
     assert (key, reason) == ("drives/drive-7/front/left camera+ü.png", "key-outside-contract")
 
 
+def test_submit_takes_the_messages_of_a_batch_at_the_same_time(account: Account) -> None:
+    account.add_model()
+    message = body(sample("submit-frames"))
+    texts = []
+    for index in range(24):
+        message["Records"][0]["s3"]["object"]["key"] = f"drives/drive-7/front/{index:019d}.png"
+        texts += [json.dumps(message)] * (1 if index % 2 else 2)
+    first = sample("submit-frames")["Records"][0]
+    records = [{**first, "messageId": str(n), "body": text} for n, text in enumerate([*texts, "no JSON"])]
+    assert failures(account.invoke("submit", {"Records": records})) == []
+    # A doubled message is not sent twice.
+    assert len(account.called("InvokeEndpointAsync")) == 24
+    assert len(list(account.ledger.pending_of_model("drive-7", MODEL.id))) == 24
+    # The catalogue, and the mark of the listing, are read once for all: the index, a revision; and one mark.
+    assert len(account.called("GetObject")) == 2
+    marks = [call for call in account.called("GetItem") if call["Key"]["sk"] == {"S": "frozen"}]
+    assert len(marks) == 1
+
+
+def test_collect_settles_a_batch_in_few_requests(account: Account) -> None:
+    account.add_model()
+    messages = []
+    for index in range(30):
+        key = f"drives/drive-7/front/{index:019d}.png"
+        unit = Unit.of(parse_frame_key(key), "e", MODEL.id)
+        account.ledger.add_pending(pending(unit))
+        message = body(sample("collect-success"))
+        message["inferenceId"] = unit.inference_id(1)
+        message["requestParameters"]["inputLocation"] = account.ingest.uri(key)
+        message["responseParameters"]["outputLocation"] = account.labels.uri(unit.answer_key(1))
+        messages.append(json.dumps(message))
+    first = sample("collect-success")["Records"][0]
+    records = [{**first, "messageId": str(n), "body": text} for n, text in enumerate([*messages, *messages])]
+    assert failures(account.invoke("collect", {"Records": records})) == []
+    assert not account.ledger.any_pending("drive-7", [MODEL.id])
+    assert len(account.called("BatchWriteItem")) == 2
+    assert account.called("DeleteItem") == []
+    # Where the request fails, each message settles its own unit.
+    account.ledger.add_pending(pending(unit))
+    account.errors["BatchWriteItem"] = "ProvisionedThroughputExceededException"
+    assert failures(account.invoke("collect", {"Records": records[-1:]})) == []
+    assert not account.ledger.any_pending("drive-7", [MODEL.id])
+
+
 def test_submit_doubles_the_wait_while_an_endpoint_is_unavailable(account: Account) -> None:
     account.add_model()
     account.sqs.send_message(QueueUrl=account.queue, MessageBody="x")

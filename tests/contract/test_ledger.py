@@ -181,6 +181,31 @@ def test_settling_is_final_and_may_happen_twice(ledger: Ledger) -> None:
     assert list(ledger.locations_of_model("d1", MODEL)) == []
 
 
+def test_units_that_are_settled_together_are_the_returned_ones(ledger: Ledger) -> None:
+    units = [unit(index, drive=drive) for index in range(30) for drive in ("d1", "d2")]
+    for one in units:
+        ledger.add_pending(pending(one))
+    asked = [*units[:55], units[0]]
+    settled = ledger.settle_all(asked)
+    assert settled
+    assert settled <= set(asked)
+    assert {one for one in units if ledger.pending(one) is None} == settled
+    assert ledger.settle_all([]) == frozenset()
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_unit_that_the_table_did_not_take_is_not_settled() -> None:
+    client = create_table("ledger")
+    one, other = unit(1), unit(2)
+    left = {"DeleteRequest": {"Key": {"pk": {"S": f"pending#d1#{other.partition}"}, "sk": {"S": other.place}}}}
+    with Stubber(client) as stubber:
+        stubber.add_response("batch_write_item", {"UnprocessedItems": {"ledger": [left]}})
+        stubber.add_client_error("batch_write_item", "ProvisionedThroughputExceededException")
+        # The second request, which fails, has the 25 others.
+        units = [one, other, *(unit(index) for index in range(10, 58))]
+        assert DynamoLedger(client, "ledger").settle_all(units) == {one, *units[2:25]}
+
+
 def test_the_key_of_an_answer_elsewhere_is_kept(ledger: Ledger) -> None:
     ledger.add_pending(pending(unit()))
     ledger.settle(unit(), "inference/elsewhere.out")

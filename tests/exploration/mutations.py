@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 import msgspec
 
 from autolabel.aws.ledger import DynamoLedger
 from autolabel.contracts.drive import Run
-from autolabel.contracts.frames import FrameKey
 from autolabel.contracts.ports import Executions, Ledger, PendingUnit, WaitingRun
 from autolabel.contracts.units import parse_answer_key
-from autolabel.inference.completion import Completion, InferenceResult, Settled
+from autolabel.inference.completion import Completion, Settled, Told
 from tools.prove.functions import Code
 from tools.prove.world import MODEL
 
@@ -26,11 +25,15 @@ def _ask_before_the_token_is_read(drive: str, ledger: Ledger, executions: Execut
 
 
 class _ReturnEarlyOnADuplicate(Completion):
-    def _answered(self, frame: FrameKey, model: str, result: InferenceResult) -> Settled:
-        named = parse_answer_key(result.response_parameters.output_location.removeprefix("s3://labels/"))
+    def begin(self, bodies: Iterable[str]) -> None:
+        """Leave all units to `take`, which then finds out about duplicates."""
+
+    def _answered(self, told: Told) -> Settled:
+        location = told.result.response_parameters.output_location
+        named = parse_answer_key(location.removeprefix("s3://labels/"))
         if named and self._ledger.pending(named[0]) is None:
             return Settled("late")
-        return super()._answered(frame, model, result)
+        return super()._answered(told)
 
 
 def _store_the_token_and_look_no_more(
@@ -51,10 +54,11 @@ class _RetryByDeleteAndPut(DynamoLedger):
 
 
 class _BelieveAnErrorOfAnyAttempt(Completion):
-    def _failed(self, frame: FrameKey, model: str, result: InferenceResult, *more: Any) -> Settled:
-        for pending in self._ledger.pending_of_frame(frame, model):
-            result = msgspec.structs.replace(result, inference_id=pending.unit.inference_id(pending.attempt))
-        return super()._failed(frame, model, result, *more)
+    def _failed(self, told: Told, now: float) -> Settled:
+        for pending in self._ledger.pending_of_frame(told.frame, told.model):
+            believed = msgspec.structs.replace(told.result, inference_id=pending.unit.inference_id(pending.attempt))
+            told = told._replace(result=believed)
+        return super()._failed(told, now)
 
 
 ASK_BEFORE_THE_TOKEN_IS_READ = Code(wake_if_done=_ask_before_the_token_is_read)

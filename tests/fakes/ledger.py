@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -128,6 +128,13 @@ class FakeLedger:
         if location is not None:
             self.locations[unit] = location
         self.pending_units.pop(unit, None)
+
+    def settle_all(self, units: Iterable[Unit]) -> frozenset[Unit]:
+        # Takes every second one, so that callers have some left to settle.
+        taken = frozenset(list(units)[::2])
+        for unit in taken:
+            self.settle(unit, None)
+        return taken
 
     def failed_of_model(self, drive: str, model: str, after: str = "") -> Iterator[FailedUnit]:
         for unit in _ordered(self.failed_units, drive, model, after):

@@ -154,17 +154,21 @@ class Pipeline:
         event = self.upload(f"drives/{self.drive}/drive.json", drive_document() if body is None else body)
         return self.submit(event)
 
-    def collect(self, body: str, fuse: Fuse | None = None) -> Settled:
-        """Take a notification, and wake runs that are done, as the collect function does."""
-        ledger, executions = fused(self.ledger, fuse), fused(self.executions, fuse)
-        completion = Completion(
-            ledger,
+    def completion(self, fuse: Fuse | None = None) -> Completion:
+        return Completion(
+            fused(self.ledger, fuse),
             fused(self.queue, fuse),
             ingest="ingest",
             labels="labels",
             endpoint_of=self.catalogue().endpoint_of,
             max_errors=MAX_ERRORS,
         )
+
+    def collect(self, body: str, fuse: Fuse | None = None) -> Settled:
+        """Take a notification, and wake runs that are done, as the collect function does."""
+        ledger, executions = fused(self.ledger, fuse), fused(self.executions, fuse)
+        completion = self.completion(fuse)
+        completion.begin([body])
         settled = completion.take(body, self.now)
         if settled.drive:
             wake_if_done(settled.drive, ledger, executions)

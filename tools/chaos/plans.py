@@ -172,8 +172,10 @@ def named_plans() -> list[Plan]:
         plan(f"{function} outlives visibility", slow, seconds=3)
     for kind in ("kill-before", "kill-after"):
         plan(f"functions of all tasks {kind}", *(invocation(kind, function) for function in STATE_FUNCTIONS))
-    for operation in ("PutItem", "InvokeEndpointAsync", "UpdateItem", "DeleteItem", "StartExecution"):
+    for operation in ("PutItem", "InvokeEndpointAsync", "UpdateItem"):
         plan(f"killed at {operation}", *_kills(operation))
+    plan("killed at DeleteItem", *_kills("DeleteItem"), *_kills("BatchWriteItem"))
+    plan("killed at StartExecution", *_kills("StartExecution"))
     for operation in ("SendTaskSuccess", "SendMessageBatch", "TransactWriteItems"):
         plan(f"killed at {operation}", *_kills(operation), SLOW_MODEL, unreadable=True)
     plan(
@@ -482,7 +484,7 @@ def _job(draw: random.Random) -> Fault:
 _CALLS: Sequence[tuple[str, Sequence[str], Sequence[str]]] = (
     (
         "dynamodb",
-        ("", "PutItem", "UpdateItem", "DeleteItem", "Query", "GetItem"),
+        ("", "PutItem", "UpdateItem", "BatchWriteItem", "DeleteItem", "Query", "GetItem"),
         ("ProvisionedThroughputExceededException", "ThrottlingException", "InternalServerError"),
     ),
     ("dynamodb", ("TransactWriteItems",), ("TransactionCanceledException",)),

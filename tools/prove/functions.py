@@ -115,6 +115,7 @@ class Functions:
             endpoint_of=CATALOGUE.endpoint_of,
             max_errors=MAX_ERRORS,
         )
+        completion.begin(bodies)
         drives = {completion.take(body, _now(tape)).drive for body in bodies}
         for drive in sorted(drives - {""}):
             self._code.wake_if_done(drive, ledger, _executions(tape))

@@ -63,6 +63,12 @@ class Table:
             after.pop(_attribute(call, attribute), None)
         return {**items, name: after}, {}
 
+    def batch_write_item(self, items: Items, call: Parameters) -> tuple[Items, Any]:
+        """Carry out the first write and leave the others, so that calls of others come between the writes."""
+        ((table, (first, *left)),) = call["RequestItems"].items()
+        items, _ = self.delete_item(items, first["DeleteRequest"])
+        return items, {"UnprocessedItems": {table: left}} if left else {}
+
     def transact_write_items(self, items: Items, call: Parameters) -> tuple[Items, Any]:
         steps = [step for action in call["TransactItems"] for step in action.items()]
         met = [_holds(step, items.get(item_name(step.get("Key") or step["Item"]), {})) for _, step in steps]

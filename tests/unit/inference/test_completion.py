@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autolabel.contracts.errors import CatalogueUnavailable
 from autolabel.contracts.ports import PendingUnit
 from autolabel.contracts.units import Unit, parse_answer_key
 from autolabel.inference.completion import Completion, parse_notification, wake_if_done
@@ -433,3 +434,60 @@ def test_settling_comes_before_tokens_and_tokens_before_pending_units(pipeline: 
         "FakeExecutions.wake",
         "FakeLedger.stop_waiting",
     ]
+
+
+# Batches
+
+
+def broken(message: str, kind: str) -> str:
+    """Spoil a notification: no JSON, of an unknown endpoint, or with the answer of another frame."""
+    if kind == "garbage":
+        return message[:-1]
+    if kind == "endpoint":
+        return changed(message, requestParameters={"endpointName": "another"})
+    return changed(message, requestParameters={"inputLocation": f"s3://ingest/{frame_key(99)}"})
+
+
+@given(
+    told=st.lists(
+        st.tuples(st.integers(0, 4), st.sampled_from(["success", "failure", "garbage", "endpoint", "frame"])),
+        max_size=12,
+    )
+)
+def test_a_batch_ends_as_its_messages_one_by_one(told: list[tuple[int, str]]) -> None:
+    ends = []
+    for together in (True, False):
+        pipeline = Pipeline()
+        taken = [submitted(pipeline, index) for index in range(5)]
+        bodies = [
+            failure(taken[index])
+            if kind == "failure"
+            else success(taken[index])
+            if kind == "success"
+            else broken(success(taken[index]), kind)
+            for index, kind in told
+        ]
+        completion = pipeline.completion()
+        if together:
+            completion.begin(bodies)
+        else:
+            # A batch settles answers first.
+            bodies.sort(key=lambda body: body not in [success(one) for one in taken])
+        outcomes = sorted(completion.take(body, 1.0).outcome for body in bodies)
+        ends.append((outcomes, pipeline.ledger.pending_units, sorted(pipeline.queue.asked, key=repr)))
+    assert ends[0] == ends[1]
+
+
+def test_a_broken_catalogue_fails_its_messages_only(pipeline: Pipeline) -> None:
+    first, second = success(submitted(pipeline, 0)), success(submitted(pipeline, 1))
+
+    def endpoint_of(model: str) -> str | None:
+        raise CatalogueUnavailable("broken")
+
+    completion = Completion(
+        pipeline.ledger, pipeline.queue, ingest="ingest", labels="labels", endpoint_of=endpoint_of, max_errors=2
+    )
+    completion.begin([first, second])
+    with pytest.raises(CatalogueUnavailable):
+        completion.take(first, 1.0)
+    assert len(pipeline.ledger.pending_units) == 2

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from autolabel.aws.clients import error_code
 from autolabel.contracts.drive import Run
@@ -161,6 +161,21 @@ class DynamoLedger:
         if location is not None:
             self._db.put_item(TableName=self._table, Item={**_unit_key("answer", unit), "location": {"S": location}})
         self._db.delete_item(TableName=self._table, Key=_unit_key("pending", unit))
+
+    def settle_all(self, units: Iterable[Unit]) -> frozenset[Unit]:
+        settled: set[Unit] = set()
+        # One request must not have a key twice.
+        ahead = iter(dict.fromkeys(units))
+        while batch := list(itertools.islice(ahead, _BATCH)):
+            requests: Any = [{"DeleteRequest": {"Key": _unit_key("pending", unit)}} for unit in batch]
+            try:
+                answer = self._db.batch_write_item(RequestItems={self._table: requests})
+            except (BotoCoreError, ClientError):
+                # One unit may be the cause, so the caller settles each by itself.
+                break
+            left: Any = answer.get("UnprocessedItems", {}).get(self._table, [])
+            settled.update(unit for unit, request in zip(batch, requests, strict=True) if request not in left)
+        return frozenset(settled)
 
     def failed_of_model(self, drive: str, model: str, after: str = "") -> Iterator[FailedUnit]:
         for item in self._units("failed", drive, model, after):

@@ -220,6 +220,12 @@ class PendingUnits(Protocol):
     def settle(self, unit: Unit, location: str | None) -> None:
         """Record that the unit is answered. `location`: the answer's key, if it is not the derived one."""
 
+    def settle_all(self, units: Iterable[Unit]) -> frozenset[Unit]:
+        """Record that units are answered at their derived keys, in few calls; return those that are recorded so.
+
+        Each unit is a write of its own: with any error, and when the ledger takes less, the rest is left.
+        """
+
     def failed_of_model(self, drive: str, model: str, after: str = "") -> Iterator[FailedUnit]:
         """Read a model's failed units of a drive behind a position, in the byte order of position and token."""
 

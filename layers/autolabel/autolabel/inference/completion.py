@@ -7,15 +7,16 @@ whether a unit is pending. A duplicate notification does the same. Any other ord
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from autolabel.contracts.errors import KeyRefused
 from autolabel.contracts.frames import MAX_KEY_BYTES, FrameKey, parse_frame_key
 from autolabel.contracts.ports import Executions, SubmitQueue, UnitLedger
-from autolabel.contracts.units import TRIAL, model_of_inference_id, parse_answer_key
+from autolabel.contracts.units import TRIAL, Unit, model_of_inference_id, parse_answer_key
 
 
 class RequestParameters(msgspec.Struct, rename="camel"):
@@ -50,6 +51,14 @@ class Settled(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+class Told(NamedTuple):
+    """A notification of this pipeline, and the frame and the `name.revision` that it is about."""
+
+    result: InferenceResult
+    frame: FrameKey
+    model: str
+
+
 def parse_notification(body: str) -> InferenceResult | None:
     """Read a notification that SNS delivers raw; None if the body is not a notification."""
     try:
@@ -81,9 +90,31 @@ class Completion:
         self._labels = labels
         self._endpoint_of = endpoint_of
         self._max_errors = max_errors
+        self._settled: frozenset[Unit] = frozenset()
+
+    def begin(self, bodies: Iterable[str]) -> None:
+        """Settle the answered units of a batch of notifications in few calls; `take` settles those that are left."""
+        units: list[Unit] = []
+        # What fails here fails again in `take`, for its own message; those behind it are left to `take`, too.
+        with suppress(Exception):
+            for body in bodies:
+                told = self._told(body)
+                if isinstance(told, Told) and told.result.invocation_status == "Completed":
+                    unit = self._unit(told)
+                    units += [unit] if isinstance(unit, Unit) else []
+        self._settled = self._ledger.settle_all(units)
 
     def take(self, body: str, now: float) -> Settled:
         """Take one notification; trust it only as far as it agrees with the ledger and the contract of keys."""
+        told = self._told(body)
+        if isinstance(told, Settled):
+            return told
+        if told.result.invocation_status == "Completed":
+            return self._answered(told)
+        return self._failed(told, now)
+
+    def _told(self, body: str) -> Told | Settled:
+        """Read a notification; return the result at once if it is not about a unit of this pipeline."""
         result = parse_notification(body)
         if result is None:
             return Settled("stranger", detail="the message is not a notification")
@@ -100,9 +131,7 @@ class Completion:
         endpoint = result.request_parameters.endpoint_name
         if endpoint != self._endpoint_of(model):
             return Settled("stranger", detail=f"endpoint {endpoint!r} is not the endpoint of {model}")
-        if result.invocation_status == "Completed":
-            return self._answered(frame, model, result)
-        return self._failed(frame, model, result, now)
+        return Told(result, frame, model)
 
     def _frame(self, location: str) -> FrameKey | None:
         bucket, key = _split(location)
@@ -113,7 +142,25 @@ class Completion:
         except KeyRefused:
             return None
 
-    def _answered(self, frame: FrameKey, model: str, result: InferenceResult) -> Settled:
+    def _answered(self, told: Told) -> Settled:
+        unit = self._unit(told)
+        if isinstance(unit, Settled):
+            return unit
+        if unit is not None:
+            if unit not in self._settled:
+                self._ledger.settle(unit, None)
+            return Settled("answered", unit.drive)
+        # The endpoint does not know Filename, so the ledger says which unit this inference belongs to.
+        frame, (_, key) = told.frame, _split(told.result.response_parameters.output_location)
+        for pending in self._ledger.pending_of_frame(frame, told.model):
+            if pending.unit.inference_id(pending.attempt) == told.result.inference_id:
+                self._ledger.settle(pending.unit, key)
+                return Settled("answered", frame.drive)
+        return Settled("late", frame.drive)
+
+    def _unit(self, told: Told) -> Unit | Settled | None:
+        """Return the unit that the answer's key names; None if it names none, a result if the answer is not genuine."""
+        result, frame = told.result, told.frame
         location = result.response_parameters.output_location
         bucket, key = _split(location)
         if bucket != self._labels:
@@ -121,22 +168,17 @@ class Completion:
         if not 0 < len(key.encode()) <= MAX_KEY_BYTES:
             return Settled("stranger", detail="the answer's location is not an object key of S3")
         named = parse_answer_key(key)
-        if named is not None:
-            unit, attempt = named
-            if unit.position != frame.position or unit.drive != frame.drive or unit.model != model:
-                return Settled("stranger", detail=f"the answer {location!r} is not of frame {frame.key}")
-            if unit.inference_id(attempt) != result.inference_id:
-                return Settled("stranger", detail=f"the answer {location!r} is not of {result.inference_id}")
-            self._ledger.settle(unit, None)
-            return Settled("answered", frame.drive)
-        # The endpoint does not know Filename, so the ledger says which unit this inference belongs to.
-        for pending in self._ledger.pending_of_frame(frame, model):
-            if pending.unit.inference_id(pending.attempt) == result.inference_id:
-                self._ledger.settle(pending.unit, key)
-                return Settled("answered", frame.drive)
-        return Settled("late", frame.drive)
+        if named is None:
+            return None
+        unit, attempt = named
+        if unit.position != frame.position or unit.drive != frame.drive or unit.model != told.model:
+            return Settled("stranger", detail=f"the answer {location!r} is not of frame {frame.key}")
+        if unit.inference_id(attempt) != result.inference_id:
+            return Settled("stranger", detail=f"the answer {location!r} is not of {result.inference_id}")
+        return unit
 
-    def _failed(self, frame: FrameKey, model: str, result: InferenceResult, now: float) -> Settled:
+    def _failed(self, told: Told, now: float) -> Settled:
+        result, frame, model = told
         for pending in self._ledger.pending_of_frame(frame, model):
             # A failure belongs to one attempt: an earlier attempt's failure does not count while a retry runs.
             if pending.unit.inference_id(pending.attempt) != result.inference_id:
