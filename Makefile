@@ -16,7 +16,7 @@ BROWSER = tests/browser local/tests/browser
 ALARMS = tests/e2e/test_alarms.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cloud notebook check unit lint style types imports words templates format test test-alarms test-browser test-label-studio prove acceptance vigilance mutants chaos permissions security load bench bench-cost quality
+.PHONY: help demo cloud notebook check unit lint style types imports words templates format test test-alarms test-browser test-label-studio prove acceptance vigilance mutants chaos permissions security load bench bench-end-to-end bench-cost quality
 .PHONY: fresh docs build stack-name setup setup-docs setup-ssd setup-blur setup-portal setup-sagemaker setup-export setup-tracks setup-notebook setup-label-studio setup-security requirements clean
 
 define HELP
@@ -54,6 +54,7 @@ Prove and measure
   security            Check templates, secrets, dependencies and the build; write SBOMs into build/security
   load                Label ten drives at once; report frames/s and where the time goes (DRIVES=, FRAMES=)
   bench               Measure speed as ratios within one run (SHORT=1: a short run)
+  bench-end-to-end    Measure drives against a notebook's loop, also with AWS-like latencies (FRAMES=)
   bench-cost          Meter a drive; print where each dollar of a million frames goes (FRAMES=)
   quality             Score models against labels: autolabel evaluate boxes (LABELS=<folder>, MODELS=, LEVEL=)
   fresh               Run make demo in a new Debian; needs root and debootstrap (SUITE=, COMMAND=)
@@ -283,6 +284,9 @@ format: setup
 
 bench: setup
 	$(IN) tools.bench $(if $(SHORT),--short)
+
+bench-end-to-end: setup
+	$(IN) tools.bench.end_to_end $(if $(FRAMES),--frames $(FRAMES))
 
 bench-cost: setup
 	$(IN) tools.cost $(if $(FRAMES),--frames $(FRAMES))

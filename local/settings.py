@@ -38,6 +38,8 @@ class CloudSettings:
         are told apart by their roles.
     meter: the cloud counts what AWS would bill (local/cloud/metering). Callers of requests are told apart only with
         enforce_iam.
+    latencies: service to the seconds that each of its requests to the gateway waits, in ministack's names ("s3"). What
+        services do inside the cloud, as deliveries and polls of queues, does not wait.
     keep: the cloud keeps its state in its folder, and begins with the state that the cloud before it kept there
         (local/cloud/keeping).
     """
@@ -52,6 +54,7 @@ class CloudSettings:
     enforce_iam: bool = False
     faults: bool = False
     meter: bool = False
+    latencies: Mapping[str, float] = field(default_factory=dict)
     keep: bool = False
 
     def __post_init__(self) -> None:
@@ -67,5 +70,8 @@ class CloudSettings:
             raise SettingsError(f"alarm_scale must be positive, got {self.alarm_scale}")
         if self.stopped_manifest_delay is not None and self.stopped_manifest_delay < 0:
             raise SettingsError(f"stopped_manifest_delay must not be negative, got {self.stopped_manifest_delay}")
+        for service, seconds in self.latencies.items():
+            if seconds < 0:
+                raise SettingsError(f"latencies[{service!r}] must not be negative, got {seconds}")
         if self.max_workers < 1:
             raise SettingsError(f"max_workers must be at least 1, got {self.max_workers}")

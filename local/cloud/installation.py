@@ -37,6 +37,7 @@ from local.cloud.json_service import Handler, serve
 from local.cloud.keeping.keeper import Keeper
 from local.cloud.key_use import install_key_use, install_topic_keys
 from local.cloud.lambda_runtime import LambdaRuntime
+from local.cloud.latencies import install_latencies
 from local.cloud.log_patterns import install_log_patterns
 from local.cloud.metering.meter import Meter
 from local.cloud.metering.request_meter import RequestMeter
@@ -143,6 +144,7 @@ def install(boot: Boot, stopping: threading.Event) -> Callable[[], None]:
             Deliveries(FAULT_BOARD).install()
             CallFaults(FAULT_BOARD, invocations).install()
             install_control(FAULT_BOARD)
+        install_latencies(boot.settings.latencies)
         if keeper:
             keeper.install()
             keeper.serve(sagemaker.current().jobs, executions)

@@ -26,12 +26,10 @@ from tools.cost.rivals import run_executions, run_notebook
 from tools.demo.deployment import PROJECT
 from tools.load.drives import await_ends, count_frames, upload_drives
 from tools.load.processors import Processors
-from tools.load.stage import IMAGE, IMAGES, deploy
+from tools.load.stage import IMAGE, IMAGES, TEMPLATE_DEFAULTS, deploy
 
 OUT = PROJECT / "build" / "cost"
 SETTINGS = CloudSettings(images=IMAGES, annotator_is_person=True, enforce_iam=True, meter=True)
-# The template's own defaults, where the demo's are made for few frames.
-PARAMETERS = {"ShardFrames": "500", "BatchWindowSeconds": "1"}
 SMALL, SECONDS_A_FRAME = 20, 1.0
 # A frame at the model, on the smallest instance with a GPU that is used to seven tenths; a plain camera's JPEG.
 MODEL_SECONDS, INSTANCE, FRAME_BYTES = 0.05, "ml.g4dn.xlarge", 500_000
@@ -61,13 +59,13 @@ def main(frames: int, others: int, output: Path) -> None:
     shutil.rmtree(OUT, ignore_errors=True)
     with EmbeddedCloud(OUT / "cloud", settings=SETTINGS) as cloud:
         console.print("[dim]deploying the stack and a fast model[/]")
-        stack = deploy(cloud, OUT, PARAMETERS)
+        stack = deploy(cloud, OUT, TEMPLATE_DEFAULTS)
         console.print("[dim]labelling a small drive twice, at first to start the processes[/]")
         _meter(cloud, stack, "warm", SMALL)
-        small, _, _ = _meter(cloud, stack, "small", SMALL)
+        small, *_ = _meter(cloud, stack, "small", SMALL)
         console.print(f"[dim]labelling a drive of {frames} frames[/]")
         stored = _stored(stack)
-        modelled, used, seconds = _meter(cloud, stack, "metered", frames)
+        modelled, used, seconds, processors = _meter(cloud, stack, "metered", frames)
         speeds = {"this pipeline": frames / seconds}
         stored = _stored(stack) - stored
         whole = Bill.of("this pipeline, and reviews of every frame", modelled, frames, prices)
@@ -88,6 +86,8 @@ def main(frames: int, others: int, output: Path) -> None:
     for name, dollars in rest.items():
         console.print(f"{name}: ${dollars:,.4g}" if dollars < 1 else f"{name}: ${dollars:,.2f}")
     console.print("frames/s here: " + ", ".join(f"{name} {speed:.1f}" for name, speed in speeds.items()))
+    spent = {name: 1000 * taken / frames for name, taken in sorted(processors.items(), key=lambda item: -item[1])}
+    console.print("processor ms a frame here: " + ", ".join(f"{name} {taken:.1f}" for name, taken in spent.items()))
     console.print(f"prices: {prices.region}, {prices.date}; {prices.source}")
     document = {
         "prices": {"region": prices.region, "date": prices.date},
@@ -95,6 +95,7 @@ def main(frames: int, others: int, output: Path) -> None:
         "without_puts": {bill.name: bill.without_puts(prices) for bill in (pipeline, further)},
         "rest": rest,
         "frames_per_second": speeds,
+        "processor_milliseconds_a_frame": spent,
         "bills": [asdict(bill) for bill in bills],
     }
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -102,13 +103,16 @@ def main(frames: int, others: int, output: Path) -> None:
     console.print(f"written to {output}")
 
 
-def _meter(cloud: EmbeddedCloud, stack: Stack, drive: str, frames: int) -> tuple[list[Usage], list[Usage], float]:
-    """Label a drive; return its use with durations as on AWS, its use with those of this machine, and its seconds."""
+def _meter(
+    cloud: EmbeddedCloud, stack: Stack, drive: str, frames: int
+) -> tuple[list[Usage], list[Usage], float, dict[str, float]]:
+    """Label a drive; return its use with durations as on AWS, its use with those of this machine, its seconds, and
+    the processor seconds by kind of process."""
     before = cloud.usage()
     with Processors() as processors:
         seconds = _label(stack, drive, frames)
     used = of_uploads(used_between(before, cloud.usage()))
-    return with_modelled_durations(used, processors.seconds, _memory(stack)), used, seconds
+    return with_modelled_durations(used, processors.seconds, _memory(stack)), used, seconds, processors.seconds
 
 
 def _label(stack: Stack, drive: str, frames: int) -> float:

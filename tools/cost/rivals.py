@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from local import EmbeddedCloud
 _STEPS = 5
 # The notebook looks for an answer at once, and then at this pace.
 _LOOK_SECONDS = 0.5
+_CLOSE_LOOK_SECONDS = 0.02
 _PATIENCE = 60.0
 
 
@@ -43,10 +45,11 @@ def run_executions(cloud: EmbeddedCloud, stack: Stack, frames: int) -> str:
     return machine
 
 
-def run_notebook(stack: Stack, endpoint: str, frames: int, body: bytes) -> None:
+def run_notebook(stack: Stack, endpoint: str, frames: int, body: bytes, *, one_by_one: bool = False) -> None:
     """Upload each frame and invoke the model for it; then wait for each answer and read it, and write one manifest.
 
-    The keys are those of trials: the functions of the stack leave them alone.
+    With `one_by_one`, it waits for the answer of a frame before it uploads the next, and looks often. The keys are
+    those of trials: the functions of the stack leave them alone.
     """
     s3, runtime, bucket = stack.client("s3"), stack.client("sagemaker-runtime"), stack.labels.name
     answers = {}
@@ -57,12 +60,14 @@ def run_notebook(stack: Stack, endpoint: str, frames: int, body: bytes) -> None:
             EndpointName=endpoint,
             InputLocation=f"s3://{bucket}/{key}",
             InferenceId=f"{TRIAL}{number}",
-            S3OutputPathExtension=f"{FOLDER}/notebook",
+            S3OutputPathExtension=f"{FOLDER}/notebook-{uuid.uuid4()}",
             Filename=f"{number}.out",
             ContentType="image/png",
         )
         answers[key] = asked["OutputLocation"].removeprefix(f"s3://{bucket}/")
-    for answer in answers.values():
+        if one_by_one:
+            _await(partial(stack.labels.read, answers[key]), _CLOSE_LOOK_SECONDS)
+    for answer in () if one_by_one else answers.values():
         _await(partial(stack.labels.read, answer))
     lines = (json.dumps({"source-ref": f"s3://{bucket}/{key}"}) for key in answers)
     s3.put_object(Bucket=bucket, Key=f"models/{FOLDER}/notebook.manifest", Body="\n".join(lines).encode())
@@ -73,9 +78,9 @@ def _has_ended(states: Any, execution: str) -> bool:
     return bool(states.describe_execution(executionArn=execution)["status"] != "RUNNING")
 
 
-def _await(look: Callable[[], object]) -> None:
+def _await(look: Callable[[], object], pace: float = _LOOK_SECONDS) -> None:
     deadline = time.monotonic() + _PATIENCE
     while not look():
         if time.monotonic() > deadline:
             raise TimeoutError(f"nothing came within {_PATIENCE:g} s")
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(pace)

@@ -13,6 +13,8 @@ from autolabel_cli.stack import Stack
 from local import EmbeddedCloud
 from tools.demo.deployment import PROJECT, STACK, deploy_endpoint, deploy_stack
 
+# The template's own defaults, where the demo's are made for few frames.
+TEMPLATE_DEFAULTS = {"ShardFrames": "500", "BatchWindowSeconds": "1"}
 IMAGE = "stub"
 IMAGES = {IMAGE: (sys.executable, "-m", "models.servers.stub", "--port", "{port}")}
 
