@@ -44,6 +44,7 @@ from local.cloud.metering.request_meter import RequestMeter
 from local.cloud.metering.work_meter import WorkMeter
 from local.cloud.metric_search import install_metric_search
 from local.cloud.permissions import guard_sagemaker, install_permissions
+from local.cloud.policy_cache import install_policy_cache
 from local.cloud.policy_variables import install_policy_variables
 from local.cloud.resource_policies import install_resource_policies
 from local.cloud.role_credentials import role_credentials
@@ -100,6 +101,7 @@ def install(boot: Boot, stopping: threading.Event) -> Callable[[], None]:
         requests: Handler = sagemaker.handle_request
         if boot.settings.enforce_iam:
             install_permissions()
+            install_policy_cache()
             install_policy_variables()
             install_acts_of_services()
             install_key_use()

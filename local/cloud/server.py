@@ -8,16 +8,20 @@ Reports {"ready": true} or {"error": "..."} as one line on stdout, and logs to s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import traceback
 import urllib.request
+from collections.abc import Iterator
 from typing import TextIO
 
 import psutil
+import uvicorn
 
 from local.cloud import symbols
 from local.cloud.boot import BOOT_VARIABLE, Boot
@@ -111,18 +115,33 @@ def _configure_ministack(boot: Boot) -> None:
 
 
 async def _serve(boot: Boot, stopping: threading.Event, report: TextIO) -> None:
-    from hypercorn.asyncio import serve
-    from hypercorn.config import Config
-
-    application = symbols.find("app", "app")
-    config = Config()
-    config.bind = [f"fd://{boot.socket}"]
-    config.keep_alive_timeout = 75
-    config.graceful_timeout = 0.5
-    config.shutdown_timeout = 2
+    config = uvicorn.Config(
+        symbols.find("app", "app"),
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        # ministack sets these itself, as AWS does.
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=2,
+    )
+    server = _Server(config)
     announcement = asyncio.create_task(_announce(boot, report))
-    await serve(application, config, shutdown_trigger=lambda: asyncio.to_thread(stopping.wait))
+    serving = asyncio.create_task(server.serve([socket.socket(fileno=boot.socket)]))
+    await asyncio.to_thread(stopping.wait)
+    server.should_exit = True
+    await serving
     await announcement
+
+
+class _Server(uvicorn.Server):
+    """An HTTP server that leaves the signals of its process alone."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 async def _announce(boot: Boot, report: TextIO) -> None:
