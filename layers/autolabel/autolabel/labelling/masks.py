@@ -18,12 +18,11 @@ from pycocotools import mask as coco
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.labels.detections import Box
 from autolabel.labels.manifest import whole_pixels
+from autolabel.labels.rle import MAX_MASK_PIXELS
 from autolabel.models.decoders.base import BOX_OF_MASK, FRAME, DecoderOptions, MaskPlace, RawDetection, Resized
 
 Bitmap = NDArray[np.uint8]
 
-# 16 megapixels take 16 MB, and one mask is decoded at a time for each of several frames. A frame may be larger.
-MAX_MASK_PIXELS = 16_000_000
 # Detectors give about a hundred; each is work on a picture of the frame's size.
 MAX_MASKS = 500
 # The encodings of an answer's masks are kept until its objects are known.

@@ -18,13 +18,12 @@ from PIL import Image
 from autolabel.labelling.masks import bounds, decode
 from autolabel.labels.detections import Detections
 from autolabel.labels.manifest import BACKGROUND, MaskClass
+from autolabel.labels.rle import MAX_RLE_BYTES
 from autolabel.labels.taxonomy import current_taxonomy
 
 BACKGROUND_COLOR = "#ffffff"
 # A mask of more pieces is noise, and its outlines take a thousand times as much room as its encoding.
 MAX_OUTLINES = 200
-# Longer than the encoding of any real object on the largest frame that masks are read for.
-MAX_OUTLINED_BYTES = 200_000
 
 
 def mask_document(key: str, detections: Detections) -> bytes:
@@ -46,7 +45,7 @@ def polygons(mask: str, width: int, height: int) -> list[list[float]]:
     Corners are in the middle of pixels' sides, which cuts every right angle by half a pixel. Holes are in the RLE only.
     A mask of more than MAX_OUTLINES pieces has no outlines.
     """
-    if len(mask) > MAX_OUTLINED_BYTES:
+    if len(mask) > MAX_RLE_BYTES:
         return []
     left, top, right, bottom = (int(side) for side in bounds(mask, width, height))
     bitmap = decode(mask, width, height)[top:bottom, left:right]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         read_line,
     )
     from autolabel.labels.reviews import Marks, Review
+    from autolabel.labels.rle import read_bitmap
     from autolabel.labels.taxonomy import current_taxonomy, job_labels
 else:
     from autolabel.lazy_faces import lazy_face
@@ -79,6 +80,7 @@ else:
                 "Marks",
                 "Review",
             ),
+            "rle": ("read_bitmap",),
             "taxonomy": (
                 "current_taxonomy",
                 "job_labels",
@@ -115,6 +117,7 @@ __all__ = [
     "job_labels",
     "open_pixels",
     "pair_boxes",
+    "read_bitmap",
     "read_header",
     "read_line",
     "share_in",
