@@ -35,7 +35,10 @@ class RequestRefused(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """One invocation; media types are in lower case, and empty when the request has none."""
+    """One invocation; media types are in lower case, and empty when the request has none.
+
+    The parameters of `content_type` are as they came: the boundary of a form is one.
+    """
 
     body: bytes
     content_type: str
@@ -127,6 +130,11 @@ class ContainerServer(ThreadingHTTPServer):
         self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
 
 
+def _media(header: str) -> str:
+    media, semicolon, parameters = header.strip().partition(";")
+    return media.lower() + semicolon + parameters
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: ContainerServer
@@ -147,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
                 raise RequestRefused(503, "the model is not loaded yet")
             request = Request(
                 body=body,
-                content_type=self.headers.get("Content-Type", "").strip().lower(),
+                content_type=_media(self.headers.get("Content-Type", "")),
                 accept=self.headers.get("Accept", "").strip().lower(),
                 custom_attributes=self.headers.get("X-Amzn-SageMaker-Custom-Attributes", ""),
             )

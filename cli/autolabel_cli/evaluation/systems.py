@@ -56,7 +56,7 @@ def vehicle_finder(servers: Sequence[ModelServer]) -> Callable[[LabelledFrame], 
 def _detections(server: ModelServer, frame: Frame | LabelledFrame) -> ModelDetections:
     if server.model.purpose != "labels":
         raise CommandError(
-            f"{server.model.name} finds what views cover, and no labels: name other models with --models"
+            f"{server.model.name} is for {server.model.purpose} and labels nothing: name other models with --models"
         )
     try:
         decoded = decode_answer([server.ask(frame.image)], server.model, frame.width, frame.height)

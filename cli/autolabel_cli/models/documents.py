@@ -40,6 +40,11 @@ def draft_model(
     one. CommandError says what is wrong and which names are known.
     """
     raw: dict[str, Any] = _read_object(document) if document else {}
+    if raw.get("purpose") == "masks":
+        raise CommandError(
+            f"{document} is of a promptable segmenter, which runs do not ask yet: check its container with "
+            "`autolabel models check-segmenter URL`, and measure it with `autolabel evaluate masks`"
+        )
     raw |= {"name": name, **{field: value for field, value in given.items() if value is not None}}
     if classes:
         raw["classes"] = _read_object(classes)

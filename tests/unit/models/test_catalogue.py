@@ -15,6 +15,7 @@ from autolabel.models.catalogue import CATALOGUE_KEY, Catalogue, CatalogueIndex,
 from tests.fakes.answers import BLUR, DETECTOR
 
 GOOD: dict[str, Any] = msgspec.to_builtins(DETECTOR)
+SEGMENTS = Model("cutter", "0001", "cutter", "segmenter", {}, purpose="masks")
 
 
 class Shelf:
@@ -58,6 +59,17 @@ def test_a_model_maps_its_classes_to_those_of_its_purpose(purpose: str, classes:
     document = json.dumps(GOOD | {"purpose": purpose, "classes": classes}).encode()
     with pytest.raises(DocumentRefused, match="|".join(classes.values())):
         parse_model(document, "blur.json")
+
+
+def test_a_model_of_masks_labels_nothing_and_names_no_class() -> None:
+    shelf = Shelf(DETECTOR, SEGMENTS, models={"detector": "0001", "cutter": "0001"}, active=("cutter", "detector"))
+    assert shelf.catalogue.active_models() == [DETECTOR]
+    document = msgspec.to_builtins(SEGMENTS)
+    for field in ({"classes": {"car": "car"}}, {"thresholds": {"car": 0.5}}, {"decoder": "yolo"}):
+        with pytest.raises(DocumentRefused, match=r"any class|segmenter"):
+            parse_model(json.dumps(document | field).encode(), "cutter.json")
+    with pytest.raises(DocumentRefused, match="'segmenter' is unknown"):
+        parse_model(json.dumps(GOOD | {"decoder": "segmenter"}).encode(), "detector.json")
 
 
 def test_a_model_is_known_as_soon_as_it_is_added() -> None:

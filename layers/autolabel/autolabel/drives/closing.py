@@ -141,10 +141,8 @@ class Closing:
             models = self._catalogue.active_models()
         else:
             models = [self._catalogue.current(name) for name in document.models]
-        if of_views := [model.name for model in models if model.purpose != "labels"]:
-            raise DocumentRefused(
-                "no-labels", f"{key} names {', '.join(of_views)}, which finds what views cover, and no labels"
-            )
+        if others := [f"{model.name} (for {model.purpose})" for model in models if model.purpose != "labels"]:
+            raise DocumentRefused("no-labels", f"{key} names {', '.join(others)}, which labels nothing: leave it out")
         if not models:
             raise CatalogueUnavailable("the catalogue has no active model")
         if len(models) > MAX_MODELS:

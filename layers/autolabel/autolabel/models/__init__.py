@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         parse_model,
     )
     from autolabel.models.decoders import DECODER_NAMES, DecoderOptions
+    from autolabel.models.segmenters import MAX_ANSWER_BYTES, Mask, SegmenterRequest, decode_masks, segmenter_request
 else:
     from autolabel.lazy_faces import lazy_face
 
@@ -44,6 +45,13 @@ else:
                 "DECODER_NAMES",
                 "DecoderOptions",
             ),
+            "segmenters": (
+                "MAX_ANSWER_BYTES",
+                "Mask",
+                "SegmenterRequest",
+                "decode_masks",
+                "segmenter_request",
+            ),
         },
     )
 
@@ -51,14 +59,19 @@ __all__ = [
     "CATALOGUE_KEY",
     "COVERED",
     "DECODER_NAMES",
+    "MAX_ANSWER_BYTES",
     "Calibration",
     "Catalogue",
     "CatalogueIndex",
     "DecoderOptions",
+    "Mask",
     "Model",
+    "SegmenterRequest",
+    "decode_masks",
     "fit_calibration",
     "fit_shift",
     "least_worthwhile",
     "model_key",
     "parse_model",
+    "segmenter_request",
 ]

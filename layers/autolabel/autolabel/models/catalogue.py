@@ -30,6 +30,8 @@ MIN_WEIGHT, MAX_WEIGHT = 0.001, 1_000.0
 _REVISION = re.compile(REVISION + r"\Z")
 COVERED = ("plate", "head")
 """What views cover: number plates and heads."""
+SEGMENTER = "segmenter"
+"""The decoder of models of masks: their answers are read by decode_masks, and have no detections."""
 
 
 class Model(
@@ -49,7 +51,8 @@ class Model(
     its votes. `coverage`, `reach` on the wire: outside it, a missed object is not a vote. `authority`: classes that
     only the models which claim them may name. `calibration` by taxonomy class, identity for all others.
 
-    `purpose`: `labels`, or `views` for a model that finds what views cover: its `classes` map to those of COVERED.
+    `purpose`: `labels`; `views` for a model that finds what views cover: its `classes` map to those of COVERED; or
+    `masks` for a promptable segmenter, which is given boxes of any class: its decoder is SEGMENTER, without `classes`.
 
     `answers_of`: an earlier revision whose answers this one reads, so that another threshold, class map or calibration
     costs no inference; empty: it reads its own.
@@ -68,7 +71,7 @@ class Model(
     coverage: Coverage = Coverage()
     authority: tuple[str, ...] = ()
     calibration: dict[str, Calibration] = {}
-    purpose: Literal["labels", "views"] = "labels"
+    purpose: Literal["labels", "views", "masks"] = "labels"
     answers_of: str = ""
     content_type: str = "application/x-image"
     accept: str = "application/json;verbose"
@@ -128,18 +131,22 @@ def _check(model: Model, origin: str) -> None:
         refuse(f"the name {model.name!r} is not 1 to 24 of a-z, 0-9 and inner hyphens")
     if not _REVISION.match(model.revision):
         refuse(f"the revision {model.revision!r} is not four digits")
-    if model.decoder not in DECODER_NAMES:
-        refuse(f"the decoder {model.decoder!r} is unknown; known are {', '.join(sorted(DECODER_NAMES))}")
+    known = {SEGMENTER} if model.purpose == "masks" else DECODER_NAMES
+    if model.decoder not in known:
+        refuse(f"the decoder {model.decoder!r} is unknown; known are {', '.join(sorted(known))}")
     if not _ENDPOINT.match(model.endpoint):
         refuse(f"{model.endpoint!r} cannot name an endpoint: use 1 to 63 letters, digits and inner hyphens")
     for header in (model.content_type, model.accept):
         if not _HEADER.match(header):
             refuse(f"the header {header[:80]!r} is not 1 to 1,024 printable characters")
-    if not model.classes:
+    if not model.classes and model.purpose != "masks":
         refuse("`classes` is empty: map at least one class")
     named = [*model.classes.values(), *model.thresholds, *model.coverage.classes, *model.authority, *model.calibration]
     if model.purpose == "labels":
         current_taxonomy().require(named, origin)
+    elif model.purpose == "masks":
+        if named:
+            refuse(f"a model of masks is given boxes of any class, but the document names {', '.join(sorted(named))}")
     elif unknown := sorted(set(named) - set(COVERED)):
         refuse(f"a model of views covers {' and '.join(COVERED)}, but the document names {', '.join(unknown)}")
     for name, threshold in [("threshold", model.threshold), *model.thresholds.items()]:
