@@ -43,7 +43,7 @@ def read_prompted(request: Request) -> PromptedImage:
         raise RequestRefused(415, f"the content type is {request.content_type!r}, not {CONTENT_TYPE}")
     form = message_from_bytes(f"Content-Type: {request.content_type}\r\n\r\n".encode() + request.body)
     parts = dict[str, bytes]()
-    # The form itself is the first that a walk comes to, and has no name.
+    # A walk begins with the form itself, which has no name.
     for part in form.walk():
         name, body = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
         if isinstance(name, str) and isinstance(body, bytes):

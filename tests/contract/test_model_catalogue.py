@@ -124,6 +124,11 @@ def test_a_model_of_views_is_brought_by_its_document() -> None:
     assert (found.purpose, set(found.classes.values())) == ("views", {"plate", "head"})
 
 
+def test_a_segmenter_is_not_brought_as_runs_do_not_ask_it() -> None:
+    with pytest.raises(CommandError, match=r"runs do not ask yet.*check-segmenter"):
+        draft_model("grabcut", ROOT / "models" / "grabcut.json", None, None, {})
+
+
 def test_options_win_over_the_document(tmp_path: Path) -> None:
     file = tmp_path / "street.json"
     file.write_bytes(msgspec.json.encode(DETECTOR))
