@@ -37,7 +37,7 @@ _FILE = click.Path(path_type=Path)
 
 @click.group(cls=CommandGroup)
 def models() -> None:
-    """Add, list, show, remove, restore, calibrate, compare, switch and test models."""
+    """Add, list, show, remove, restore, calibrate, compare, switch, test and check models."""
 
 
 @models.command("add")
@@ -383,6 +383,41 @@ def test(name: str, image: Path, to: Path | None, wait: float, as_json: bool, st
     _show_trial(trial)
     console.print(str(out), highlight=False, soft_wrap=True)
     return None
+
+
+@models.command("check-segmenter")
+@click.argument("url")
+@click.option(
+    "--timeout", default=60.0, show_default=True, type=click.FloatRange(min=1), help="Seconds to wait for an answer."
+)
+@json_option
+def check_segmenter_command(url: str, timeout: float, as_json: bool) -> None:
+    """Check the container at URL against the contract of promptable segmenters.
+
+    URL is a running container such as http://127.0.0.1:8080. It gets generated pictures with boxes, and wrong requests.
+    The command names each broken rule, and fails if there is one. It needs no stack.
+    """
+    # Imported here, because it loads numpy and Pillow's drawing, which no other command needs.
+    from autolabel_cli.models.segmenter_check import check_segmenter
+    from autolabel_cli.models.segmenter_client import Segmenter
+
+    with Segmenter(url, timeout) as segmenter, _status_line(as_json) as tell:
+        found = check_segmenter(segmenter, tell)
+    if as_json:
+        print_json(found)
+    else:
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        for column in ("rule", "kept", ""):
+            table.add_column(column, no_wrap=column == "rule", overflow="fold")
+        for rule in found.rules:
+            table.add_row(rule.name, "yes" if rule.kept else "no", escape(rule.broken))
+        print_table(console, table)
+        drafts = f"{found.drafts:,} of {counted(found.masks, 'mask')} are drafts, which a person must accept"
+        console.print(f"{drafts}; {found.seconds:.1f} s", highlight=False)
+    if broken := [rule.name for rule in found.rules if not rule.kept]:
+        raise CommandError(
+            f"{url} breaks {counted(len(broken), 'rule')} ({', '.join(broken)}): see docs/ml-engineers/segmenters.md"
+        )
 
 
 def _interval(of: Interval, digits: int) -> str:
