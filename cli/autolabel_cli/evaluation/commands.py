@@ -17,7 +17,7 @@ from autolabel.contracts.wording import counted
 from autolabel.sequences import LEAST_RATE
 from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.errors import CommandError, CommandGroup
-from autolabel_cli.evaluation.document import BestAlone, EvaluationDocument, ReviewSpeedDocument
+from autolabel_cli.evaluation.document import BestAlone, EvaluationDocument, MasksDocument, ReviewSpeedDocument
 from autolabel_cli.models.kitti import LEVELS
 from autolabel_cli.options import json_option, stack_option
 from autolabel_cli.output import console, print_json, print_table
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 FUSED, FINAL = "fused", "final"
 _MOST_NAMES = 10
+# GrabCut takes a third of a second for a box.
+_SEGMENTER_SECONDS = 120.0
 
 
 _format = click.option(
@@ -471,6 +473,59 @@ def views(
     return None
 
 
+@evaluate.command("masks")
+@click.option(
+    "--model", default="grabcut", show_default=True, help="Segmenter of the checkout; its server is started here."
+)
+@click.option("--url", help="Address of a running container such as http://127.0.0.1:8080, instead of --model.")
+@click.option("--pictures", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Drawn pictures.")
+@click.option("--seed", type=click.IntRange(0, 1_000_000), default=1, show_default=True, help="Of pictures and boxes.")
+@click.option(
+    "--moved",
+    type=click.FloatRange(0, 0.3),
+    default=0.0,
+    show_default=True,
+    help="Move each side of a box by up to this share of the box's size, as pre-labels are off; 0: verified boxes.",
+)
+@click.option(
+    "--tolerance",
+    type=click.IntRange(0, 20),
+    default=2,
+    show_default=True,
+    help="Pixels between two boundaries that count as one.",
+)
+@json_option
+def masks(model: str, url: str | None, pictures: int, seed: int, moved: float, tolerance: int, as_json: bool) -> None:
+    """Score a promptable segmenter on drawn street scenes, whose masks are known exactly.
+
+    Mask AP is COCO's. Boundary F is the harmonic mean of the boundaries' precision and recall. Drawings are easier than
+    a street: compare segmenters by these figures, and do not expect them of a camera.
+    """
+    from autolabel_cli.evaluation.masks import evaluate_masks
+    from autolabel_cli.evaluation.servers import running_servers
+    from autolabel_cli.models.segmenter_client import Segmenter
+
+    with ExitStack() as running:
+        if not url:
+            (server,) = running.enter_context(running_servers([model]))
+            if server.model.purpose != "masks":
+                raise CommandError(f"{model} is for {server.model.purpose} and no segmenter: name one with --model")
+        segmenter = running.enter_context(Segmenter(url or server.url, _SEGMENTER_SECONDS))
+        display = None if as_json else running.enter_context(RunDisplay(console))
+        document = evaluate_masks(
+            segmenter,
+            url or model,
+            pictures=pictures,
+            seed=seed,
+            moved=moved,
+            tolerance=tolerance,
+            tell=lambda count, total: display.count("pictures", count, total) if display else None,
+        )
+    if as_json:
+        return print_json(document)
+    return _show_masks(document)
+
+
 @contextmanager
 def _files_as_errors(folder: Path) -> Iterator[None]:
     try:
@@ -507,6 +562,24 @@ def _show_speed(document: ReviewSpeedDocument, chance: float) -> None:
         table.add_row(first.tracks, first.stops, str(first.stride), f"{first.looks:,}", edits, *right, *chain(*faster))
     print_table(console, table)
     console.print("faster than drawing every box, and than drawing key boxes", highlight=False)
+
+
+def _show_masks(document: MasksDocument) -> None:
+    objects = counted(document.scores["all"].objects, "object")
+    boxes = f"boxes moved by up to {document.moved:.0%}" if document.moved else "exact boxes"
+    counts = f"{counted(document.pictures, 'drawn picture')} of seed {document.seed}, {objects}, {boxes}"
+    console.print(f"{document.model}: {counts}, {document.seconds_per_box:.2f} s a box", highlight=False, markup=False)
+    between = " ({:.3f} to {:.3f})".format(*document.ap50_interval) if document.ap50_interval else ""
+    precisions = f"mask AP {_share(document.ap)}, AP50 {_share(document.ap50)}{between}, AP75 {_share(document.ap75)}"
+    console.print(f"{precisions}; a mask that fills its box: AP {_share(document.boxes.ap)}", highlight=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in ("objects", "", "mean IoU", "IoU ≥ 0.5", f"boundary F, {document.tolerance} px"):
+        table.add_column(column, justify="right" if table.columns else "left")
+    for name, of in {**document.scores, "all, boxes filled": document.boxes.scores}.items():
+        table.add_row(name, f"{of.objects:,}", _share(of.iou), _share(of.iou50), _share(of.boundary_f))
+    print_table(console, table)
+    if document.draft:
+        console.print("all masks are drafts: a person must accept each", style="yellow", highlight=False)
 
 
 def _document(evaluation: Evaluation, labels: LabelledFolder, form: str, level: str) -> EvaluationDocument:

@@ -259,3 +259,43 @@ class ViewsDocument(msgspec.Struct, frozen=True):
     covered_least: float | None
     scores: dict[str, ViewScores]
     left_out: dict[str, int]
+
+
+class MaskScores(msgspec.Struct, frozen=True):
+    """The mean IoU and boundary F of masks, and the share of them with an IoU of 0.5 or more; None without objects."""
+
+    objects: int
+    iou: float | None
+    iou50: float | None
+    boundary_f: float | None
+
+
+class MasksDocument(msgspec.Struct, frozen=True):
+    """The document of `evaluate masks`.
+
+    `moved`: by up to which share of its size each side of a box was moved. `tolerance`: pixels between two boundaries
+    that count as one. `draft`: whether all masks have the mark. `ap` is COCO's, over IoUs of 0.5 to 0.95, `ap50` and
+    `ap75` at one; `ap50_interval`: of 95 %, over draws of the pictures. `scores`: of `all`, by kind of object, of those
+    that stand `free`, and of those partly `hidden`. `boxes`: the same figures of masks that fill their boxes.
+    """
+
+    model: str
+    pictures: int
+    seed: int
+    moved: float
+    tolerance: int
+    draft: bool
+    ap: float | None
+    ap50: float | None
+    ap75: float | None
+    ap50_interval: tuple[float, float] | None
+    seconds_per_box: float
+    scores: dict[str, MaskScores]
+    boxes: BoxFilling
+
+
+class BoxFilling(msgspec.Struct, frozen=True):
+    """What a mask that fills its box reaches on the same set: the least that a segmenter is for."""
+
+    ap: float | None
+    scores: MaskScores

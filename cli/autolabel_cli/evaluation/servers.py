@@ -55,6 +55,11 @@ class ModelServer:
                 pass_fds=[listener.fileno()],
             )
 
+    @property
+    def url(self) -> str:
+        """Return the address of the server."""
+        return f"http://127.0.0.1:{self._port}"
+
     def wait(self) -> None:
         """Wait until the model is loaded. CommandError with the last line of its output when that fails."""
         deadline = time.monotonic() + _STARTUP_SECONDS

@@ -65,7 +65,10 @@ def judge(
             area = 1.0 if box[3] - box[1] >= min_height else -1.0
             guesses.append(_annotation(len(guesses), image, box, area) | {"score": confidence})
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation.cocoGt, evaluation.cocoDt = _collection(len(frames), truth), _collection(len(frames), guesses)
+        evaluation.cocoGt, evaluation.cocoDt = (
+            coco_collection(len(frames), truth),
+            coco_collection(len(frames), guesses),
+        )
         evaluation.params.imgIds = list(range(len(frames)))
         evaluation.params.catIds = [1]
         evaluation.params.iouThrs = np.asarray(ious)
@@ -143,10 +146,12 @@ def _annotation(index: int, image: int, box: Box, area: float) -> dict[str, Any]
     return {"id": index + 1, "image_id": image, "category_id": 1, "bbox": [x1, y1, x2 - x1, y2 - y1], "area": area}
 
 
-def _collection(images: int, annotations: list[dict[str, Any]]) -> COCO:
+def coco_collection(images: int, annotations: list[dict[str, Any]]) -> COCO:
+    """Collect annotations of one category, in `images` images with the ids from 0."""
     collection = COCO()
     collection.dataset = {
-        "images": [{"id": image} for image in range(images)],
+        # pycocotools reads a height and width for each mask, and needs them of polygons only.
+        "images": [{"id": image, "height": 0, "width": 0} for image in range(images)],
         "categories": [{"id": 1}],
         "annotations": annotations,
     }
