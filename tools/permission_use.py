@@ -60,6 +60,7 @@ REASONS = {
     "ExtractFunctionRole states:StartExecution *": "only for another log of the drive whose start was lost",
     "LabelFunctionRole s3:ListBucket *IngestBucket": "only for a frame that is gone, as above",
     "PublishFunctionRole s3:ListBucket *IngestBucket": "as above, for the report's pictures",
+    "*FunctionRole s3:GetObject *exclusions/[*]": "only after an exclusion: tests/contract/test_excluding.py",
     "UploaderRole kms:Decrypt *": "S3 reads the parts of an upload when it is completed",
     "*FunctionRole s3:AbortMultipartUpload *": "only for objects of many megabytes: tests/contract/test_bucket.py",
 }

@@ -146,7 +146,7 @@ def test_runs_of_other_models_are_left_out_by_name(stack: Stack, triage: Triage)
     publish(stack, "d2", frames(30), recipe="new")
     found = json.loads(triage("--json").stdout)
     assert (found["recipe"], found["runs"], found["left_out"]) == ("new", ["d2 0001"], ["d1 0001"])
-    assert "left out, because of other models or classes: d1 0001" in triage().output
+    assert "left out, because of other models or classes, or excluded: d1 0001" in triage().output
 
 
 def test_what_a_run_publishes_is_what_it_reads(stack: Stack, triage: Triage) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from autolabel.labels import ManifestLine, with_reasons
 from autolabel_cli.datasets.card import Card
 from autolabel_cli.datasets.classes import ClassMap
 from autolabel_cli.datasets.formats import Format, has_videos, image_path, images_folder, write_format
@@ -68,13 +69,13 @@ class Export:
         card = Card(self.classes, self.splitter.names)
         with ExitStack() as files:
             out = {split: files.enter_context(path.open("wb")) for split, path in staged.items()}
-            for count, (source, line) in enumerate(_lines(sources, stack), start=1):
+            for count, (source, line, excluded) in enumerate(_lines(sources, stack), start=1):
                 tell("read", count, None)
                 split, video = self._place(card, line, source, stack)
                 if split is None:
                     card.frames_left_out[IN_GAP] += 1
                     continue
-                attribute, why = chosen_label(line, self.labels)
+                attribute, why = (None, excluded) if excluded else chosen_label(line, self.labels)
                 if attribute is None:
                     card.frames_left_out[why] += 1
                     continue
@@ -120,14 +121,15 @@ class Export:
                     yield frame, image
 
 
-def _lines(sources: Sequence[Source], stack: Stack | None) -> Iterator[tuple[Source, Line]]:
-    """Read all lines, each with its source.
+def _lines(sources: Sequence[Source], stack: Stack | None) -> Iterator[tuple[Source, Line, str]]:
+    """Read all lines, each with its source and the reason why an exclusion leaves it out.
 
     CommandError for a drive from two runs or files, and for a frame that comes twice.
     """
     origins: dict[str, str] = {}
     seen: set[str] = set()
-    for source in sources:
+
+    def read(source: Source) -> Iterator[tuple[Line, ManifestLine]]:
         copies = source.copies
         for number, body in enumerate(source.lines(stack), start=1):
             line = read_line(body, f"{source}, line {number}", copies)
@@ -137,7 +139,11 @@ def _lines(sources: Sequence[Source], stack: Stack | None) -> Iterator[tuple[Sou
             if line.name in seen:
                 raise CommandError(f"{line.origin}: frame {line.frame.key} comes twice: remove one of its lines")
             seen.add(line.name)
-            yield source, line
+            yield line, line.content
+
+    for source in sources:
+        for line, why in with_reasons(read(source), source.exclusions(stack)):
+            yield source, line, why
 
 
 def _left_out(card: Card) -> str:

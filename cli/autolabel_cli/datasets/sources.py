@@ -10,8 +10,10 @@ import msgspec
 
 from autolabel.contracts.frames import is_name
 from autolabel.contracts.run_folder import RunFolder
+from autolabel.labels import Exclusions, read_exclusions
 from autolabel.triage import Certificate
 from autolabel_cli.drives.frame_copies import copies_of
+from autolabel_cli.drives.results import EXCLUSIONS
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
 
@@ -55,6 +57,17 @@ class Source(NamedTuple):
             except KeyError as e:
                 uri = stack.labels.uri(key)
                 raise CommandError(f"{self} is published, but {uri} is missing: restore it or relabel the drive") from e
+
+    def exclusions(self, stack: Stack | None) -> Exclusions:
+        """Read the exclusions of the stack and, of a manifest that was fetched, those that were fetched with it."""
+        known = read_exclusions(stack.labels) if stack else Exclusions()
+        if self.path is None or not (beside := self.path.with_name(EXCLUSIONS)).is_file():
+            return known
+        try:
+            fetched = msgspec.json.decode(beside.read_bytes(), type=Exclusions)
+        except msgspec.DecodeError as e:
+            raise CommandError(f"{beside} is not a list of exclusions ({e}): fetch the run again") from e
+        return known.plus(fetched)
 
     def certificates(self, stack: Stack | None, drive: str, run: str) -> tuple[Certificate, ...]:
         """Read what was proven of the classes of a run, from its summary, or from the one beside the manifest.

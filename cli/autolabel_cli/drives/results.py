@@ -9,11 +9,15 @@ from typing import Any
 import msgspec
 
 from autolabel.contracts.run_folder import RunFolder
+from autolabel.labels import read_exclusions
 from autolabel.verification import rounds_of
 from autolabel_cli.drives.existence import check_drive
 from autolabel_cli.drives.run_progress import RunProgress, RunView
 from autolabel_cli.errors import CommandError
 from autolabel_cli.stack import Stack
+
+# A fetched file with the exclusions that were in force. Exports of the fetched dataset honour it.
+EXCLUSIONS = "exclusions.json"
 
 
 class StateDescription(msgspec.Struct, frozen=True):
@@ -59,6 +63,8 @@ def fetch_run(stack: Stack, drive: str, run: str, folder: Path) -> dict[str, Any
         if stack.labels.exists(key):
             with (folder / name).open("wb") as out:
                 out.writelines(stack.labels.stream(key))
+    if exclusions := read_exclusions(stack.labels):
+        _write_json(folder / EXCLUSIONS, exclusions)
     view = RunView(stack, drive, run)
     progress = view.look()
     _write_json(folder / "execution.json", describe_execution(view.arn, progress))

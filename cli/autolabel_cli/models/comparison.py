@@ -28,14 +28,13 @@ from autolabel.labels import (
     corners,
     count_agreement,
     pair_boxes,
-    read_line,
 )
 from autolabel.models import Model
 from autolabel.streams import map_in_order
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.catalogue import find_revision
 from autolabel_cli.models.matching import RESAMPLES, Guess, Verdict, draws, interval, judge, resampled_precisions
-from autolabel_cli.models.run_calibration import shard_frames
+from autolabel_cli.models.run_calibration import counting_lines, shard_frames
 from autolabel_cli.models.truth import COUNTS, REGION, Truth
 from autolabel_cli.stack import Stack
 
@@ -255,8 +254,7 @@ def compared_frames(
     drive, _, wanted = drive.partition("@")
     run = stack.ledger.run(drive, stack.published_run(drive, wanted))
     lines = dict[str, ManifestLine]()
-    for body in stack.labels.lines(run.folder.dataset):
-        line = read_line(body)
+    for line in counting_lines(stack, run):
         if counts(line):
             lines[line.source_ref.removeprefix(stack.ingest.uri(""))] = line
             if len(lines) > _MOST_FRAMES:

@@ -13,7 +13,16 @@ from autolabel.contracts.drive import FIRST_RUN, Run
 from autolabel.contracts.errors import AnswerRefused
 from autolabel.contracts.wording import counted
 from autolabel.labelling import ShardFrame, decode_answer, read_shards
-from autolabel.labels import Box, BoxLabel, ManifestLine, corners, current_taxonomy, read_line
+from autolabel.labels import (
+    Box,
+    BoxLabel,
+    ManifestLine,
+    corners,
+    current_taxonomy,
+    read_exclusions,
+    read_line,
+    with_reasons,
+)
 from autolabel.models import Model
 from autolabel.streams import map_in_order
 from autolabel_cli.errors import CommandError
@@ -114,7 +123,7 @@ def _verified_frames(stack: Stack, run: Run, model: Model) -> Labelled:
     prefix = stack.ingest.uri("")
     verified: dict[str, LabelledSize] = {}
     try:
-        lines = map(read_line, stack.labels.lines(run.folder.dataset))
+        lines = counting_lines(stack, run)
         # A script did not look at the frame: what it kept would only confirm the model.
         known = (line for line in lines if line.verified is not msgspec.UNSET and not line.labelled_by_script)
         for line in islice(known, MAX_FRAMES):
@@ -168,6 +177,12 @@ def _known_frames(stack: Stack, model: Model, frames: Labelled) -> Iterator[Know
         return KnownFrame(found, size.truth)
 
     return (known for known in map_in_order(read, frames, _READERS) if known is not None)
+
+
+def counting_lines(stack: Stack, run: Run) -> Iterator[ManifestLine]:
+    """Yield the lines of a run's dataset that no exclusion leaves out. Raises KeyError without a dataset."""
+    lines = ((line, line) for line in map(read_line, stack.labels.lines(run.folder.dataset)))
+    return (line for line, why in with_reasons(lines, read_exclusions(stack.labels)) if not why)
 
 
 def shard_frames(stack: Stack, run: Run) -> Iterator[ShardFrame]:

@@ -20,7 +20,8 @@ from rich.table import Table
 from autolabel.contracts.verification import REVIEW_CHANGED, ReviewChoice, VerifyUncertain
 from autolabel.contracts.wording import counted
 from autolabel.labelling import FLOOR
-from autolabel_cli.completion import complete_drives
+from autolabel.labels import ExcludedKind
+from autolabel_cli.completion import complete_drives, complete_models
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.advice import next_step, waits_for
 from autolabel_cli.operations.capacity import Capacity, Load, plan_capacity
@@ -28,6 +29,7 @@ from autolabel_cli.operations.checks import Diagnosis, Verdict, diagnose
 from autolabel_cli.operations.dead_letters import QUEUES, DeadLetterQueue
 from autolabel_cli.operations.deployment import deploy_stack, deployed_parameters, next_commands
 from autolabel_cli.operations.drive_cost import CostItem, DriveCost, cost_of
+from autolabel_cli.operations.excluding import ExclusionReceipt, Touched, decide, find_touched
 from autolabel_cli.operations.forgetting import Forgetting, Receipt
 from autolabel_cli.operations.inspection import Inspection
 from autolabel_cli.operations.interventions import Intervention, redrive_run, relabel_drive, stop_run
@@ -449,20 +451,124 @@ def _show_capacity(planned: Capacity) -> None:
 
 
 @click.command()
-@click.argument("drive", shell_complete=complete_drives)
+@click.argument("drive", required=False, shell_complete=complete_drives)
+@click.option("--reviewer", help="Reviewer whose labels to find: the back-end's name, or the digits in the report.")
+@click.option(
+    "--model", shell_complete=complete_models, help="Model whose labels to find: NAME, or NAME.REVISION for one."
+)
+@click.option("--exclude", "decision", flag_value="exclude", help="Let the labels that were found count no longer.")
+@click.option("--include", "decision", flag_value="include", help="Take an exclusion back.")
+@click.option("--relabel", is_flag=True, help="Exclude the labels, and label each of the drives again.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option(
     "--receipt", type=click.Path(path_type=Path, dir_okay=False), help="Also write the receipt into this file, as JSON."
 )
 @json_option
 @stack_option
-def forget(drive: str, yes: bool, receipt: Path | None, as_json: bool, stack_name: str) -> None:
-    """Erase DRIVE everywhere, for good.
+def forget(
+    drive: str | None,
+    reviewer: str | None,
+    model: str | None,
+    decision: str | None,
+    relabel: bool,
+    yes: bool,
+    receipt: Path | None,
+    as_json: bool,
+    stack_name: str,
+) -> None:
+    """Erase DRIVE everywhere, for good; or find and exclude the labels of a reviewer or a model.
 
-    All versions of its objects in both buckets, its items in the ledger, its dead letters, its projects in Label Studio
-    and its evidence are erased, and its labelling jobs are stopped. The receipt counts them, and says what AWS does not
-    let anybody erase. Give the command again when it was broken off. Do not use the drive's name again for 90 days.
+    Of a DRIVE, all versions of its objects in both buckets, its items in the ledger, its dead letters, its projects in
+    Label Studio and its evidence are erased, and its labelling jobs are stopped. The receipt counts them, and says what
+    AWS does not let anybody erase. Give the command again when it was broken off. Do not use the drive's name again for
+    90 days.
+
+    With --reviewer or --model, the command lists the published runs with their labels, and changes nothing. --exclude
+    writes a decision into the label bucket: exports, calibrations, comparisons, evidence and later runs leave these
+    labels out. Datasets stay as they are, and --include takes the decision back.
     """
+    if sum(one is not None for one in (drive, reviewer, model)) != 1:
+        raise click.UsageError("give either a DRIVE, a --reviewer or a --model")
+    if drive is not None:
+        if decision or relabel:
+            raise click.UsageError("--exclude, --include and --relabel go with --reviewer or --model")
+        return _forget_drive(drive, yes=yes, receipt=receipt, as_json=as_json, stack_name=stack_name)
+    if relabel and decision == "include":
+        raise click.UsageError("--relabel excludes the labels: leave out --include")
+    kind: ExcludedKind = "reviewer" if reviewer is not None else "model"
+    stack = Stack.find(stack_name)
+    with console.status("") if console.is_terminal and not as_json else nullcontext() as shown:
+
+        def tell(what: str) -> None:
+            if shown:
+                shown.update(what)
+
+        touched = find_touched(stack, kind, reviewer or model or "", tell)
+        if shown:
+            shown.stop()
+        if not as_json:
+            _show_touched(touched)
+        if not (decision or relabel):
+            if receipt:
+                _write_receipt(receipt, touched)
+            return print_json(touched) if as_json else None
+        if not yes:
+            _ask(f"This {_says(decision, relabel)} {kind} {touched.name}.", touched.name)
+        if shown:
+            shown.start()
+        done = decide(stack, touched, time.time(), excluded=decision != "include", relabel=relabel, tell=tell)
+    if receipt:
+        _write_receipt(receipt, done)
+    if as_json:
+        print_json(done)
+    else:
+        _show_decision(done)
+    if not done.complete:
+        raise CommandError("some drives were not labelled again: the reasons are above; give the command again then")
+    return None
+
+
+def _says(decision: str | None, relabel: bool) -> str:
+    if decision == "include":
+        return "lets labels count again of"
+    return "excludes the labels" + (", and labels the drives again," if relabel else "") + " of"
+
+
+def _show_touched(touched: Touched) -> None:
+    for run in touched.runs:
+        said = f"  {run.drive} {run.run}: {counted(run.frames, 'frame')} with {counted(run.boxes, 'box', 'boxes')}"
+        if run.shown:
+            said += f"; shown to persons in {counted(run.shown, 'further frame')}"
+        if learnt := run.evidence + run.corrections:
+            said += f"; {counted(learnt, 'object')} that later runs learn from"
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
+    state = ", excluded" if touched.excluded else ""
+    said = (
+        f"{touched.kind} {touched.name}{state}: {counted(touched.frames, 'frame')} in "
+        f"{counted(len(touched.runs), 'published run')} of {counted(len(touched.drives), 'drive')}"
+    )
+    console.print(said, highlight=False, markup=False, soft_wrap=True)
+    if touched.open_runs:
+        said = f"not published yet, and so not looked at: {', '.join(touched.open_runs)}"
+        console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+def _show_decision(done: ExclusionReceipt) -> None:
+    state = "is excluded" if done.excluded else "counts again"
+    said = f"{done.touched.kind} {done.touched.name} {state}: {done.document}"
+    console.print(said, highlight=False, markup=False, soft_wrap=True)
+    for one in done.relabelled:
+        console.print(f"  {one.detail}", highlight=False, markup=False, soft_wrap=True)
+    if done.excluded and done.touched.open_runs:
+        said = "→ give the command again when the open runs are published, to exclude their evidence too"
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
+
+
+def _write_receipt(path: Path, receipt: msgspec.Struct) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(receipt), indent=2) + b"\n")
+
+
+def _forget_drive(drive: str, *, yes: bool, receipt: Path | None, as_json: bool, stack_name: str) -> None:
     with console.status("") if console.is_terminal and not as_json else nullcontext() as shown:
         forgetting = Forgetting(
             Stack.find(stack_name), drive, lambda what: shown.update(f"erasing: {what}") if shown else None
@@ -476,7 +582,7 @@ def forget(drive: str, yes: bool, receipt: Path | None, as_json: bool, stack_nam
             shown.start()
         done = forgetting.erase()
     if receipt:
-        receipt.write_bytes(msgspec.json.format(msgspec.json.encode(done), indent=2) + b"\n")
+        _write_receipt(receipt, done)
     if as_json:
         print_json(done)
     else:

@@ -14,6 +14,7 @@ from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import BLIND_AUDIT, VerifyKeyFrames, VerifyUncertain
 from autolabel.contracts.wording import counted
 from autolabel.labelling import UncertaintyMap, map_key
+from autolabel.labels import read_exclusions
 from autolabel.triage import (
     Evidence,
     Hindsight,
@@ -31,6 +32,7 @@ from autolabel_cli.output import print_table
 from autolabel_cli.stack import Stack
 
 _LABELS = "labels/"
+_NAMED = 5
 _HEADINGS = ("floor", "max_doubt", "frames", "seen", "faulty", "seconds", "saves", "accepted", "proven")
 _LEGEND = (
     "frames: with an uncertainty up to max_doubt; of these: seen by reviewers, faulty, seconds that reviewers spent "
@@ -51,7 +53,10 @@ class PublishedRun(NamedTuple):
 
 
 class FoundRuns(NamedTuple):
-    """The reviewed runs of one `recipe`, without a map; `newest`: that was published last; the runs of other recipes"""
+    """The reviewed runs of one `recipe`, without a map; `newest`: that was published last.
+
+    `left_out`: those of other recipes, and excluded ones.
+    """
 
     recipe: str
     newest: PublishedRun
@@ -117,17 +122,24 @@ def look_back(
 
 def find_runs(stack: Stack, drives: Sequence[str]) -> FoundRuns:
     """Find the newest reviewed run of each drive, or of all drives. CommandError when no run was reviewed."""
-    found = [run for drive in drives or stack.labels.folders(_LABELS) if (run := _reviewed_run(stack, drive))]
-    missing = sorted(set(drives) - {run.drive for run in found})
+    reviewed = [run for drive in drives or stack.labels.folders(_LABELS) if (run := _reviewed_run(stack, drive))]
+    missing = sorted(set(drives) - {run.drive for run in reviewed})
     if missing:
         raise CommandError(f"drive {missing[0]} has no published run with reviews: name other drives, or none for all")
+    exclusions = read_exclusions(stack.labels)
+    found = [run for run in reviewed if not exclusions.covers(run.drive, run.run)]
+    if reviewed and not found:
+        raise CommandError(
+            f"all reviewed runs are excluded ({', '.join(map(str, reviewed[:_NAMED]))}): name other drives, or label "
+            "these again: autolabel relabel DRIVE"
+        )
     if not found:
         raise CommandError("no published run has reviews yet: run this command after a run with reviewers is published")
     # Under the policy key-frames, uncertainty decides nothing: such runs count only among themselves.
     newest = max(found, key=lambda run: (not run.evidence.iou, run.evidence.order))
     recipe = newest.evidence.base_recipe
     runs = tuple(run for run in found if run.evidence.base_recipe == recipe)
-    return FoundRuns(recipe, newest, runs, tuple(run for run in found if run not in runs))
+    return FoundRuns(recipe, newest, runs, tuple(run for run in reviewed if run not in runs))
 
 
 def read_current_map(stack: Stack, recipe: str) -> UncertaintyMap | None:
@@ -159,7 +171,7 @@ def show_retrospect(console: Console, found: Retrospect) -> None:
         f"of these in blind audits: {found.blind}"
     )
     if found.left_out:
-        console.print(f"left out, because of other models or classes: {', '.join(found.left_out)}")
+        console.print(f"left out, because of other models or classes, or excluded: {', '.join(found.left_out)}")
     # Not as the table's title and caption, which rich wraps at the table's width.
     console.print("\n[italic]Frames that would have been accepted[/]")
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))

@@ -77,7 +77,7 @@ def show_calibration(console: Console, found: UncertaintyCalibration) -> None:
     frames = f"{counted(fitted.frames, 'frame')} of {counted(fitted.stretches, 'audit stretch', 'audit stretches')}"
     console.print(f"runs: {len(found.runs)}; {frames} count", highlight=False)
     if found.left_out:
-        console.print(f"left out, because of other models or classes: {', '.join(found.left_out)}")
+        console.print(f"left out, because of other models or classes, or excluded: {', '.join(found.left_out)}")
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("level", "frames", "stretches", "changed", "share", "95 % interval"):
         table.add_column(heading, justify="right")

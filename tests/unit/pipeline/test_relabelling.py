@@ -16,6 +16,7 @@ from autolabel.datasets.assembly import Assembly
 from autolabel.datasets.earlier_runs import read_collected, take_over_earlier_runs
 from autolabel.datasets.publication import Publication
 from autolabel.labelling.earlier_labels import CONTRADICTED, NOT_OFFERED, UNSURE
+from autolabel.labels.exclusions import Exclusion
 from autolabel.labels.manifest import LabelledBy, ManifestLine, Unsure, read_line
 from autolabel.reporting.summary import Summary
 from autolabel.triage.audits import Evidence
@@ -331,6 +332,27 @@ def test_a_label_of_a_script_is_not_kept() -> None:
     pipeline.publish(pipeline.verify(assembly, scripted))
     pipeline.relabel()
     assert len(asked(pipeline, pipeline.assemble())) == FRAMES
+
+
+@pytest.mark.parametrize("excluded", [True, False])
+def test_labels_of_an_excluded_reviewer_do_not_count_until_they_do_again(excluded: bool) -> None:
+    pipeline = Pipeline()
+    assembly = labelled(pipeline)
+
+    def by_two(lines: list[bytes]) -> list[bytes]:
+        found = [json.loads(body) for body in lines]
+        return [msgspec.json.encode({**one, "review": {"worker": "ab"[i % 2]}}) for i, one in enumerate(found)]
+
+    pipeline.publish(pipeline.verify(assembly, by_two))
+    decision = Exclusion("reviewer", "a", "me", "2026-01-01T00:00:00+00:00")
+    pipeline.labels.write(decision.key, msgspec.json.encode(decision))
+    if not excluded:
+        # Reviewers did not answer in the run with the exclusion; the next one takes over what that one had collected.
+        pipeline.relabel()
+        withdrawn = msgspec.structs.replace(decision, excluded=False)
+        pipeline.labels.write(decision.key, msgspec.json.encode(withdrawn))
+    pipeline.relabel()
+    assert set(asked(pipeline, pipeline.assemble())) == ({"0", "2", "4", "6"} if excluded else set())
 
 
 def test_an_earlier_label_stands_in_for_one_that_did_not_come() -> None:

@@ -11,6 +11,7 @@ from autolabel.contracts.drive import Camera, DriveDocument, Run
 from autolabel.contracts.recipe import recipe
 from autolabel.contracts.verification import VerifyUncertain
 from autolabel.labels.agreement import Pair, pair_boxes
+from autolabel.labels.exclusions import Exclusion
 from autolabel.labels.manifest import LabelledBox
 from autolabel.triage.audits import (
     ClassErrors,
@@ -116,6 +117,11 @@ def test_evidence_is_read_as_written_and_old_evidence_is_only_counted() -> None:
     old = {"recipe": "r", "drive": "d", "run": "0001", "published": "2026-01-01T00:00:00+00:00", "max_doubt": 0.15}
     body = msgspec.json.encode(old | {"trials": [["car", "precision", True, 0.05, 60, 0]]})
     labels.write(f"audits/{recipe(RUN)}/drive-0-0001.json", body)
+    assert list(read_evidence(labels, recipe(RUN))) == [evidence]
+    exclusion = Exclusion("model", "m", "me", "2026-01-01T00:00:00+00:00", runs=("drive-1-0001",))
+    labels.write(exclusion.key, msgspec.json.encode(exclusion))
+    assert list(read_evidence(labels, recipe(RUN))) == []
+    labels.write(exclusion.key, msgspec.json.encode(msgspec.structs.replace(exclusion, excluded=False)))
     assert list(read_evidence(labels, recipe(RUN))) == [evidence]
     assert count_old_evidence(labels, recipe(RUN)) == 1
     # audit.json of an old run has the same content.

@@ -26,6 +26,7 @@ from autolabel.contracts.ports import Bucket, LabelingJobs, Runs
 from autolabel.contracts.verification import TRACKS
 from autolabel.datasets.verified_labels import LatestResults
 from autolabel.labelling.shards import READERS, Shard, ShardFrame, read_shards
+from autolabel.labels.exclusions import Exclusions, read_exclusions, reviewers_of
 from autolabel.labels.manifest import LabelledBy, ManifestLine, read_line
 from autolabel.labels.person_labels import FrameLabels, PersonLabel, add_label, shown_boxes
 from autolabel.streams.ordered_map import map_in_order
@@ -117,13 +118,14 @@ def collect_labels(
 ) -> Collected:
     """Write the earlier labels of the frames of each shard, once; a repeated call changes nothing.
 
-    `earlier`: the earlier runs of the drive, the newest first. `missing`: for the counts. The jobs of earlier runs must
-    have ended. Raises CountMismatch if an earlier run's jobs are not in the order of the drive.
+    `earlier`: the earlier runs of the drive, the newest first. `missing`: for the counts. Labels of reviewers that are
+    excluded now are marked, and the run does as if they were not there. The jobs of earlier runs must have ended.
+    Raises CountMismatch if an earlier run's jobs are not in the order of the drive.
     """
     if done := read_collected(label_bucket, run):
         return done
     sources = [_in_order(one) for one in _sources(earlier, label_bucket)]
-    labels = _merged(sources)
+    labels = _merged(sources, read_exclusions(label_bucket))
     following = next(labels, None)
     frames = Counter[str]()
 
@@ -139,7 +141,8 @@ def collect_labels(
                 encoded = msgspec.json.encode(following) + b"\n"
                 if following.position in known:
                     found.append(encoded)
-                    frames[following.labels[0].run] += 1
+                    if counting := next((label for label in following.labels if not label.excluded), None):
+                        frames[counting.run] += 1
                 else:
                     rest.write(encoded)
                 following = next(labels, None)
@@ -170,12 +173,15 @@ def _sources(earlier: Sequence[Run], label_bucket: Bucket) -> Iterator[Iterator[
             return
 
 
-def _merged(sources: Sequence[Iterator[FrameLabels]]) -> Iterator[FrameLabels]:
+def _merged(sources: Sequence[Iterator[FrameLabels]], exclusions: Exclusions) -> Iterator[FrameLabels]:
     """Merge sources by frame; of equal frames, heapq.merge yields those of the newer source first."""
     for position, same in groupby(heapq.merge(*sources, key=attrgetter("position")), key=attrgetter("position")):
         labels: tuple[PersonLabel, ...] = ()
         for frame in same:
             for label in frame.labels:
+                excluded = bool(reviewers_of(label.review) & exclusions.reviewers)
+                if label.excluded != excluded:
+                    label = msgspec.structs.replace(label, excluded=excluded)
                 labels = add_label(labels, label)
         yield FrameLabels(position, labels)
 

@@ -94,7 +94,8 @@ def judge_frame(line: bytes, earlier: Sequence[PersonLabel], run: Run) -> Earlie
     """Judge the earlier labels of a frame, the newest first. `line`: its manifest line with the new pre-label."""
     task = run.document.verification.task
     frame = read_line(line)
-    counting = [one for one in earlier if (one.etag, one.taxonomy, one.task) == (frame.origin.etag, run.taxonomy, task)]
+    wanted = frame.origin.etag, run.taxonomy, task
+    counting = [one for one in earlier if (one.etag, one.taxonomy, one.task) == wanted and not one.excluded]
     if not counting:
         return NOTHING
     newest = counting[0]

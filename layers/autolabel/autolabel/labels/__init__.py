@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     )
     from autolabel.labels.box_cuboids import BoxCuboid, CameraCuboid, CuboidScene, in_camera
     from autolabel.labels.detections import Box, Detection, Detections, box_iou
+    from autolabel.labels.exclusions import (
+        ExcludedKind,
+        Exclusion,
+        Exclusions,
+        LineOrigin,
+        Makers,
+        exclusion_key,
+        is_of,
+        read_exclusions,
+        with_makers,
+        with_reasons,
+    )
     from autolabel.labels.image_header import ImageHeader, read_header
     from autolabel.labels.image_pixels import as_rgb, open_pixels
     from autolabel.labels.manifest import (
@@ -57,6 +69,18 @@ else:
                 "Detection",
                 "Detections",
                 "box_iou",
+            ),
+            "exclusions": (
+                "ExcludedKind",
+                "Exclusion",
+                "Exclusions",
+                "LineOrigin",
+                "Makers",
+                "exclusion_key",
+                "is_of",
+                "read_exclusions",
+                "with_makers",
+                "with_reasons",
             ),
             "image_header": (
                 "ImageHeader",
@@ -101,9 +125,14 @@ __all__ = [
     "CuboidScene",
     "Detection",
     "Detections",
+    "ExcludedKind",
+    "Exclusion",
+    "Exclusions",
     "ImageHeader",
     "LabelledBox",
     "LabelledBy",
+    "LineOrigin",
+    "Makers",
     "ManifestLine",
     "Marks",
     "Provenance",
@@ -113,12 +142,17 @@ __all__ = [
     "corners",
     "count_agreement",
     "current_taxonomy",
+    "exclusion_key",
     "in_camera",
+    "is_of",
     "job_labels",
     "open_pixels",
     "pair_boxes",
     "read_bitmap",
+    "read_exclusions",
     "read_header",
     "read_line",
     "share_in",
+    "with_makers",
+    "with_reasons",
 ]

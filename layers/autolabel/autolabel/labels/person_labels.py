@@ -40,7 +40,7 @@ class PersonLabel(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab
     `metadata`: in Ground Truth's format, or for segments the picture's S3 URI. `run`, `job`, `models`: where it was
     made, and whose pre-label was shown. `shown`: the boxes of that pre-label; empty after a blind look. `final`: False
     if a reviewer was unsure in the first round, or reviewers differed, and there was no second look. `unsure`: an
-    earlier reviewer who was unsure.
+    earlier reviewer who was unsure. `excluded`: whether an exclusion covered its reviewers when it was collected.
     """
 
     etag: str
@@ -57,6 +57,7 @@ class PersonLabel(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab
     review: Review | UnsetType = UNSET
     final: bool = True
     unsure: Unsure | None = None
+    excluded: bool = False
 
     @property
     def boxes(self) -> list[LabelledBox]:
@@ -87,13 +88,16 @@ def add_label(labels: Sequence[PersonLabel], older: PersonLabel) -> tuple[Person
 
     A final label replaces all older ones of the same bytes, taxonomy and task. A label that is not final replaces only
     those that are not final either, because the final one counts if no reviewer looks again. What a reviewer was shown
-    before stays known: otherwise two answers could be asked for in turns.
+    before stays known: otherwise two answers could be asked for in turns. An excluded label neither replaces others nor
+    tells what was shown; it stays known, because the exclusion may be taken back.
     """
     replaced = False
     known: list[PersonLabel] = []
     for newer in labels:
-        if (newer.etag, newer.taxonomy, newer.task) == (older.etag, older.taxonomy, older.task):
-            newer = msgspec.structs.replace(newer, shown=_unite(newer, older))
+        of_the_same = (newer.etag, newer.taxonomy, newer.task) == (older.etag, older.taxonomy, older.task)
+        if of_the_same and not newer.excluded:
+            if not older.excluded:
+                newer = msgspec.structs.replace(newer, shown=_unite(newer, older))
             replaced = replaced or newer.final or not older.final
         known.append(newer)
     return tuple(known) if replaced else (*known, older)

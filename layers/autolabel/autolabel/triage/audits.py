@@ -23,6 +23,7 @@ from autolabel.contracts.verification import BOXES, AuditedPolicy, Task
 from autolabel.labelling.uncertainty_map import read_map
 from autolabel.labels.agreement import WELL_PLACED, Pair, corners
 from autolabel.labels.detections import box_iou
+from autolabel.labels.exclusions import read_exclusions
 from autolabel.labels.manifest import LabelledBox
 from autolabel.labels.tracker import Tracker
 from autolabel.sequences.linked_shards import read_link_version
@@ -123,12 +124,15 @@ def evidence_key(recipe: str, drive: str, run: str) -> str:
 
 
 def read_evidence(label_bucket: Bucket, recipe: str) -> Iterator[Evidence]:
-    """Read all evidence of a recipe."""
+    """Read the evidence of a recipe, without that of excluded runs."""
     decoder = msgspec.json.Decoder(Evidence)
+    exclusions = read_exclusions(label_bucket)
     keys = (found.key for found in label_bucket.list(evidence_prefix(recipe)))
     for body in map_in_order(label_bucket.read, keys, _READERS):
         if body is not None:
-            yield decoder.decode(body)
+            evidence = decoder.decode(body)
+            if not exclusions.covers(evidence.drive, evidence.run):
+                yield evidence
 
 
 def count_old_evidence(label_bucket: Bucket, recipe: str) -> int:

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from autolabel.contracts.ports import Bucket
+from autolabel.labels.exclusions import read_exclusions
 from autolabel.streams.ordered_map import map_in_order
 
 # What was wrong with a box of the models.
@@ -79,10 +80,12 @@ def write_corrections(label_bucket: Bucket, recipe: str, found: RunCorrections) 
 
 
 def read_corrections(label_bucket: Bucket, recipe: str) -> tuple[Correction, ...]:
-    """Return the corrections of a recipe's published runs, or DEFAULTS if these are too few."""
+    """Return the corrections of a recipe's published runs without excluded ones, or DEFAULTS if these are too few."""
     keys = sorted((one.key for one in label_bucket.list(_prefix(recipe))), key=lot)[:_MOST_RUNS]
     bodies = [body for body in map_in_order(label_bucket.read, keys, _READERS) if body is not None]
-    found = tuple(one for body in bodies for one in msgspec.json.decode(body, type=RunCorrections).corrections)
+    exclusions = read_exclusions(label_bucket)
+    runs = (msgspec.json.decode(body, type=RunCorrections) for body in bodies)
+    found = tuple(one for run in runs if not exclusions.covers(run.drive, run.run) for one in run.corrections)
     return found if len(found) >= _ENOUGH else DEFAULTS
 
 

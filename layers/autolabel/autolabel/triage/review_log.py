@@ -80,7 +80,8 @@ def write_evidence(
     key = evidence_key(evidence.recipe, run.drive, run.run)
     label_bucket.write_once(key, msgspec.json.encode(evidence))
     found = list(read_evidence(label_bucket, evidence.recipe))
-    evidence = next(one for one in found if (one.drive, one.run) == (run.drive, run.run))
+    # An excluded run that is published again is not among them.
+    evidence = next((one for one in found if (one.drive, one.run) == (run.drive, run.run)), evidence)
     label_bucket.write(run.folder.audit, msgspec.json.encode(evidence))
     if isinstance(policy, VerifyKeyFrames):
         return AcceptanceStatus(InterpolationRecords(found, policy).sentences(), ())
