@@ -7,19 +7,28 @@ import json
 from datetime import date
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autolabel.contracts.run_folder import RunFolder
+from autolabel.contracts.verification import VerifyUncertain
+from autolabel.labels.agreement import ClassAgreement
+from autolabel.labels.exclusions import Exclusion
+from autolabel.triage.hindsight import Reviewed
 from autolabel_cli.__main__ import main
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.capacity import Capacity, Load, plan_capacity
 from autolabel_cli.operations.checks import diagnose
 from autolabel_cli.operations.prices import read_prices
+from autolabel_cli.operations.review_times import ReviewTimes, TimedFrame, fit_times
 from autolabel_cli.stack import Stack
 from tests.contract.test_doctor import OUTPUTS, Aws
 from tests.fakes.answers import DETECTOR
+from tests.fakes.bucket import FakeBucket
+from tests.fakes.evidence import evidence_of
 
 PARAMETERS = {"QueueConcurrency": "20", "ShardConcurrency": "40", "ShardFrames": "500"}
 
@@ -95,6 +104,64 @@ def test_the_doctor_compares_the_quotas_with_a_planned_load() -> None:
     (quota,) = (one for one in found if "ml.g4dn.xlarge" in one.detail)
     assert (quota.verdict, "may grow to 179 instances" in quota.detail) == ("warning", True)
     assert [one.fix for one in found if "the load needs more" in one.detail][-1].endswith("MaxInstances=179 (it is 4)")
+
+
+timed = st.builds(TimedFrame, st.integers(0, 40), st.floats(0, 3_600))
+
+
+@given(st.floats(0, 60), st.floats(0, 20), st.lists(st.integers(0, 40), min_size=2, unique=True))
+def test_times_on_a_line_are_found(frame: float, box: float, boxes: list[int]) -> None:
+    found = fit_times(TimedFrame(count, frame + box * count) for count in boxes)
+    assert found is not None
+    assert (found.frame, found.box) == (pytest.approx(frame, abs=0.01), pytest.approx(box, abs=0.01))
+    assert (found.frames, found.least, found.most) == (len(boxes), min(boxes), max(boxes))
+
+
+@given(st.lists(timed, min_size=1))
+def test_no_measured_times_lead_to_less_than_no_time(frames: list[TimedFrame]) -> None:
+    found = fit_times(frames)
+    assert found is not None
+    assert min(found.frame, found.box) >= 0
+    if found.frame:
+        mean_boxes, mean = (sum(of) / len(frames) for of in zip(*frames, strict=True))
+        assert found.seconds(mean_boxes) == pytest.approx(mean, abs=0.05)
+
+
+def test_reviewers_follow_from_measured_times_without_excluded_runs() -> None:
+    aws = Aws()
+    stack = endpoint(aws, processing=0.5)
+    labels = FakeBucket("labels")
+    vars(stack)["labels"] = labels
+    for key, body in aws.objects.items():
+        labels.write(key, body)
+    with pytest.raises(CommandError, match="--review-seconds FRAME BOX"):
+        plan_capacity(stack, Load(1_000, boxes=3))
+    for drive, slow in (("a", 1.0), ("b", 100.0)):
+        lines = [
+            Reviewed(
+                f"{i}",
+                "front",
+                i,
+                "everything",
+                verified=True,
+                classes={"car": ClassAgreement(kept=i, deleted=7)},
+                seconds=slow * (4 + 2 * i),
+            )
+            for i in range(5)
+        ]
+        labels.write(RunFolder(drive, "0001").reviewed, b"\n".join(map(msgspec.json.encode, lines)))
+        evidence = evidence_of("r", drive, VerifyUncertain(), published="2026-01-01T00:00:00")
+        labels.write(RunFolder(drive, "0001").audit, msgspec.json.encode(evidence))
+    exclusion = Exclusion("reviewer", "x", "me", "2026-01-01T00:00:00+00:00", runs=("b-0001",))
+    labels.write(exclusion.key, msgspec.json.encode(exclusion))
+    need = plan_capacity(stack, Load(3_600, reviewed=0.5, boxes=3, wage=20.0)).review
+    assert need is not None
+    assert (need.times.frame, need.times.box, need.seconds) == (4.0, 2.0, 10.0)
+    # 1,800 frames of 10 s are five hours, of reviewers who work for seven tenths of the time.
+    assert (need.hours, need.reviewers, need.dollars) == (5.0, 8, 100.0)
+    given = plan_capacity(stack, Load(3_600, boxes=3, times=ReviewTimes(1, 1))).review
+    assert given is not None
+    assert given.seconds == 4
 
 
 def test_the_command_names_region_and_date_of_its_prices(monkeypatch: pytest.MonkeyPatch) -> None:

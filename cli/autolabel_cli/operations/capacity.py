@@ -13,6 +13,7 @@ import msgspec
 from autolabel.models import Catalogue, Model
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.prices import Prices, read_prices
+from autolabel_cli.operations.review_times import ReviewNeed, ReviewTimes, measure_reviews
 from autolabel_cli.stack import Stack
 
 # The share of an instance's and a function's time that is planned: loads are not even.
@@ -46,7 +47,10 @@ class ModelNeed(msgspec.Struct, frozen=True):
 
 
 class Dollars(msgspec.Struct, frozen=True):
-    """Dollars an hour under the load; `inference` is None when a price is unknown. `review`: Ground Truth's price."""
+    """Dollars an hour under the load; `inference` is None when a price is unknown. `review`: Ground Truth's price.
+
+    The reviewers' pay is not in it.
+    """
 
     inference: float | None
     orchestration: float
@@ -54,7 +58,10 @@ class Dollars(msgspec.Struct, frozen=True):
 
 
 class Capacity(msgspec.Struct, frozen=True):
-    """Needs of a load. `functions`: calls at once. `changes`: of the deployment. `quotas`: to ask for."""
+    """Needs of a load. `functions`: calls at once. `changes`: of the deployment. `quotas`: to ask for.
+
+    `review`: of reviewers, if the load says how many boxes a frame has.
+    """
 
     frames_per_hour: int
     drives_per_hour: int
@@ -65,15 +72,23 @@ class Capacity(msgspec.Struct, frozen=True):
     prices: Prices
     changes: tuple[str, ...]
     quotas: tuple[str, ...]
+    review: ReviewNeed | None = None
 
 
 class Load(NamedTuple):
-    """A load by the hour. `reviewed`: the share of the frames that reviewers get. `seconds`: of a frame, by model."""
+    """A load by the hour. `reviewed`: the share of the frames that reviewers get. `seconds`: of a frame, by model.
+
+    `boxes`: in a frame, None if it does not matter. `times`: of reviewers, None to take those that were measured.
+    `wage`: dollars that an hour of a reviewer costs.
+    """
 
     frames: int
     drives: int = 1
     reviewed: float = 1.0
     seconds: Mapping[str, float] = {}
+    boxes: float | None = None
+    times: ReviewTimes | None = None
+    wage: float = 0.0
 
 
 class Serving(NamedTuple):
@@ -86,7 +101,7 @@ class Serving(NamedTuple):
 
 
 def plan_capacity(stack: Stack, load: Load) -> Capacity:
-    """Compute what a load needs. CommandError when no model is active, or a model's seconds are unknown."""
+    """Compute what a load needs. CommandError when no model is active, or seconds of models or people are unknown."""
     models = Catalogue(stack.labels.read, time.time).active_models(views=stack.shows_views)
     if not models:
         raise CommandError("no model is active: add one first (autolabel models add)")
@@ -105,7 +120,23 @@ def plan_capacity(stack: Stack, load: Load) -> Capacity:
     )
     region = stack.outputs["StateMachineArn"].split(":")[3]
     changes, quotas = tuple(_changes(stack, needs, functions)), tuple(_quotas(needs, functions))
-    return Capacity(load.frames, load.drives, needs, functions, dollars, region, prices, changes, quotas)
+    return Capacity(
+        load.frames, load.drives, needs, functions, dollars, region, prices, changes, quotas, _review_need(stack, load)
+    )
+
+
+def _review_need(stack: Stack, load: Load) -> ReviewNeed | None:
+    if load.boxes is None:
+        return None
+    times = load.times or measure_reviews(stack)
+    if times is None:
+        raise CommandError(
+            "no published run has measured times of reviewers: give --review-seconds FRAME BOX, the seconds of a frame "
+            "without boxes and of each box more"
+        )
+    seconds = times.seconds(load.boxes)
+    hours = load.frames * load.reviewed * seconds / 3_600
+    return ReviewNeed(load.boxes, times, seconds, hours, math.ceil(hours / USED), hours * load.wage)
 
 
 def _model_need(stack: Stack, model: Model, load: Load) -> ModelNeed:

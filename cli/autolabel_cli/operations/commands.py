@@ -37,6 +37,7 @@ from autolabel_cli.operations.leaving_out import close_without
 from autolabel_cli.operations.log_lines import LEVELS, DriveLog, LogLine
 from autolabel_cli.operations.overview import Wanted, look_over
 from autolabel_cli.operations.overview_display import show_overview
+from autolabel_cli.operations.review_times import ReviewNeed, ReviewTimes
 from autolabel_cli.operations.status_display import show_status
 from autolabel_cli.operations.teardown import check_idle, destroy_stack, what_stays
 from autolabel_cli.operations.triage import look_back, show_retrospect
@@ -361,15 +362,40 @@ def _show_diagnosis(found: Diagnosis) -> None:
     help="Share of the frames that reviewers get; `autolabel triage` shows what the policy doubtful would accept.",
 )
 @click.option("--seconds", "given", metavar="MODEL=SECONDS", multiple=True, help="Time of a frame; repeatable.")
+@click.option("--boxes", type=click.FloatRange(0), help="Boxes in a frame: plan the reviewers as well.")
+@click.option(
+    "--review-seconds",
+    "times",
+    type=click.FloatRange(0),
+    nargs=2,
+    metavar="FRAME BOX",
+    help="Seconds of a reviewer for a frame without boxes, and for each box more; by default as measured.",
+)
+@click.option("--wage", default=20.0, show_default=True, type=click.FloatRange(0), help="Dollars of an hour of review.")
 @json_option
 @stack_option
-def capacity(frames: int, drives: int, reviewed: float, given: tuple[str, ...], as_json: bool, stack_name: str) -> None:
+def capacity(
+    frames: int,
+    drives: int,
+    reviewed: float,
+    given: tuple[str, ...],
+    boxes: float | None,
+    times: tuple[float, float] | None,
+    wage: float,
+    as_json: bool,
+    stack_name: str,
+) -> None:
     """Say what a load needs: instances, concurrency, dollars, and quotas to request.
 
     The time of a frame in each model is what CloudWatch measured in 14 days, unless you give it. The prices are of one
-    Region and date, which the output names; they are for planning.
+    Region and date, which the output names; they are for planning. With --boxes it also says how many reviewers the
+    load needs, by the times that the back-end measured in published runs.
     """
-    planned = plan_capacity(Stack.find(stack_name), Load(frames, drives, reviewed, dict(map(_model_seconds, given))))
+    if times and boxes is None:
+        raise click.UsageError("--review-seconds needs --boxes")
+    seconds = dict(map(_model_seconds, given))
+    known = ReviewTimes(*times) if times else None
+    planned = plan_capacity(Stack.find(stack_name), Load(frames, drives, reviewed, seconds, boxes, known, wage))
     if as_json:
         print_json(planned)
     else:
@@ -442,12 +468,28 @@ def _show_capacity(planned: Capacity) -> None:
         f"an hour: inference {inference}, orchestration ${spent.orchestration:,.2f}, Ground Truth ${spent.review:,.2f}"
     )
     console.print(said, highlight=False, soft_wrap=True)
+    if planned.review:
+        _show_review(planned.review)
     prices = planned.prices
     other = "" if prices.region == planned.region else f"; the stack is in {planned.region}"
     said = f"prices: {prices.region}, {prices.date}{other}; {prices.source}"
     console.print(said, style="dim", highlight=False, soft_wrap=True)
     for request in (*planned.changes, *(f"quota {quota}" for quota in planned.quotas)):
         console.print(f"→ {request}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _show_review(need: ReviewNeed) -> None:
+    times = need.times
+    how = f"measured on {counted(times.frames, 'frame')}" if times.frames else "given"
+    said = (
+        f"reviewers: {counted(need.reviewers, 'reviewer')} at a time; {need.hours:,.1f} active hours and "
+        f"${need.dollars:,.2f} for each hour of the load; a frame of {need.boxes:g} boxes takes {need.seconds:.1f} s: "
+        f"{times.frame:.1f} s, and {times.box:.1f} s for each box ({how})"
+    )
+    console.print(said, highlight=False, markup=False, soft_wrap=True)
+    if times.frames and not times.least <= need.boxes <= times.most:
+        said = f"→ the measured frames have {times.least} to {times.most} boxes: {need.boxes:g} is a guess"
+        console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 @click.command()

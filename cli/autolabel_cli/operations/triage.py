@@ -122,7 +122,7 @@ def look_back(
 
 def find_runs(stack: Stack, drives: Sequence[str]) -> FoundRuns:
     """Find the newest reviewed run of each drive, or of all drives. CommandError when no run was reviewed."""
-    reviewed = [run for drive in drives or stack.labels.folders(_LABELS) if (run := _reviewed_run(stack, drive))]
+    reviewed = reviewed_runs(stack, drives)
     missing = sorted(set(drives) - {run.drive for run in reviewed})
     if missing:
         raise CommandError(f"drive {missing[0]} has no published run with reviews: name other drives, or none for all")
@@ -140,6 +140,11 @@ def find_runs(stack: Stack, drives: Sequence[str]) -> FoundRuns:
     recipe = newest.evidence.base_recipe
     runs = tuple(run for run in found if run.evidence.base_recipe == recipe)
     return FoundRuns(recipe, newest, runs, tuple(run for run in reviewed if run not in runs))
+
+
+def reviewed_runs(stack: Stack, drives: Sequence[str]) -> list[PublishedRun]:
+    """Find the newest reviewed run of each drive, or of all drives; excluded ones too."""
+    return [run for drive in drives or stack.labels.folders(_LABELS) if (run := _reviewed_run(stack, drive))]
 
 
 def read_current_map(stack: Stack, recipe: str) -> UncertaintyMap | None:
