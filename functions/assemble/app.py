@@ -67,6 +67,7 @@ def assemble(request: Request) -> msgspec.Struct:
         strip_frames=settings.strip_frames,
     )
     frames = assembly.frames
+    metrics.add_metric("RunDollars", MetricUnit.NoUnit, assembly.dollars)
     metrics.add_metric("RejectedPercent", MetricUnit.Percent, 100 * frames.rejected / max(1, frames.uploaded))
     return assembly
 

@@ -17,12 +17,12 @@ from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import VerifyUncertain
 from autolabel.labels.agreement import ClassAgreement
 from autolabel.labels.exclusions import Exclusion
+from autolabel.reporting import read_prices
 from autolabel.triage.hindsight import Reviewed
 from autolabel_cli.__main__ import main
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.capacity import Capacity, Load, plan_capacity
 from autolabel_cli.operations.checks import diagnose
-from autolabel_cli.operations.prices import read_prices
 from autolabel_cli.operations.review_times import ReviewTimes, TimedFrame, fit_times
 from autolabel_cli.stack import Stack
 from tests.contract.test_doctor import OUTPUTS, Aws

@@ -12,15 +12,18 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
 from autolabel.contracts.run_folder import RunFolder
+from autolabel.reporting import read_prices
 from autolabel.reporting.summary import FrameCounts, JobOutcome, Summary
+from autolabel.verification.jobs import GROUND_TRUTH, BackEnds
 from autolabel_cli.__main__ import main
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.drive_cost import CostItem, cost_of
 from autolabel_cli.operations.forgetting import FOLDERS
-from autolabel_cli.operations.prices import read_prices
 from autolabel_cli.stack import Stack
 from tests.contract.template import functions, listed, statements
 from tests.contract.test_inspection import MODEL, States, entered, freeze, stack_of
+from tests.fakes.pipeline import WORKTEAM, Pipeline
+from tests.unit.pipeline.test_relabelling import labelled as assembled
 
 PRICES = read_prices()
 
@@ -113,6 +116,15 @@ def test_a_drive_costs_its_counts_times_the_prices() -> None:
     assert stored["inference/"].quantity == pytest.approx(10 * 100 / 1e9)
     assert found.once == pytest.approx(sum(item.dollars or 0 for item in items.values()))
     assert (found.frames, found.unknown) == (10, ("reviewers",))
+
+
+@pytest.mark.parametrize("back_end", ["ground-truth", "label-studio"])
+def test_an_assembled_run_says_the_price_of_its_counts(back_end: str) -> None:
+    pipeline = Pipeline()
+    pipeline.back_ends = BackEnds(GROUND_TRUTH, WORKTEAM, "eu-central-1", label_studio=True)
+    assembly = assembled(pipeline, 4, verification={"policy": "all", "back_end": back_end})
+    reviewed = 4 if back_end == "ground-truth" else 0
+    assert assembly.dollars == pytest.approx(4 * PRICES.orchestration_per_million / 1e6 + reviewed * 0.08, abs=1e-6)
 
 
 @pytest.mark.usefixtures("aws")

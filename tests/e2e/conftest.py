@@ -58,6 +58,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
             "PartFrames": "8",
             "MaxJobObjects": "8",
             "StripFrames": "6",
+            # One frame with reviewers costs 8 cents.
+            "MaxRunDollars": "0.05",
             "KmsKeyArn": make_key(cloud),
         }
         deploy_stack(cloud, folder, parameters)

@@ -177,7 +177,7 @@ def rejected_frames(watcher: Watcher) -> list[str]:
     good, bad = timestamps(2)
     watcher.pipeline.upload("rejecting", {f"front/{good}.png": image(), f"front/{bad}.png": b"no picture"})
     assert watcher.pipeline.succeed("rejecting")["frames"]["rejected"] == 1
-    return ["RejectedFramesAlarm"]
+    return ["RejectedFramesAlarm", "RunDollarsAlarm"]
 
 
 def standing_queues(watcher: Watcher) -> list[str]:

@@ -16,8 +16,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from autolabel.reporting import Prices, read_prices
 from autolabel_cli.operations.capacity import USED
-from autolabel_cli.operations.prices import Prices, read_prices
 from autolabel_cli.stack import Stack
 from local import CloudSettings, EmbeddedCloud, Usage, used_between
 from tools.cost.bill import Bill, of_notebook, of_uploads, without_reviews

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from autolabel_cli.operations.prices import Prices
+from autolabel.reporting import Prices
 from local import Usage
 
 # Who calls as the account itself: uploaders, and the notebook.

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from autolabel.models import Catalogue, Model
+from autolabel.reporting import Prices, read_prices
 from autolabel_cli.errors import CommandError
-from autolabel_cli.operations.prices import Prices, read_prices
 from autolabel_cli.operations.review_times import ReviewNeed, ReviewTimes, measure_reviews
 from autolabel_cli.stack import Stack
 

@@ -17,12 +17,11 @@ from autolabel.contracts.frames import drive_prefix
 from autolabel.contracts.units import answers_prefix
 from autolabel.drives import frozen_listing
 from autolabel.models import Catalogue
-from autolabel.reporting import Summary
+from autolabel.reporting import Prices, Summary, read_prices
 from autolabel_cli.drives.existence import check_drive
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations.capacity import USED, measured_seconds, serving
 from autolabel_cli.operations.forgetting import FOLDERS
-from autolabel_cli.operations.prices import Prices, read_prices
 from autolabel_cli.stack import Stack
 
 # Histories that are read of one map's child executions; the others count as their mean.

@@ -36,7 +36,7 @@ def test_a_frame_between_has_the_reviewers_of_both_its_key_frames(strip: list[tu
         beside = [max(k for k in keys if k <= index), min(k for k in keys if k >= index)]
         expected = {strip[k][1] for k in beside} if kind == BETWEEN else {worker}
         assert makers.reviewers == expected - {""}
-        # A person's label stays, whatever was shown to the person.
+        # A person's label stays, also after a look at the pre-label.
         assert makers.models == (frozenset(MODELS) if kind == BETWEEN else frozenset())
 
 

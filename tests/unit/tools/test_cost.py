@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autolabel_cli.errors import CommandError
-from autolabel_cli.operations.prices import read_prices
+from autolabel.reporting import read_prices
 from local import Usage
 from tools.cost.bill import Bill, of_notebook, of_uploads, short_name, without_reviews
 from tools.cost.durations import with_modelled_durations
@@ -42,7 +41,7 @@ def test_five_transitions_of_each_frame_cost_125_dollars() -> None:
 
 
 def test_an_operation_without_a_price_is_refused() -> None:
-    with pytest.raises(CommandError, match="no price of Describe of athena"):
+    with pytest.raises(LookupError, match="no price of Describe of athena"):
         Bill.of("run", [Usage("athena", "Describe", "", 1, 1.0, 0)], 1, PRICES)
 
 

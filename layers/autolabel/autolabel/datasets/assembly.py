@@ -18,20 +18,22 @@ from autolabel.datasets.selection import choose_back_end, prepare_jobs, select_f
 from autolabel.drives.late_frames import record_lateness
 from autolabel.drives.listing import ListingSummary, freeze_listing, read_listing
 from autolabel.labelling.shards import READERS, FrameIssue, LabelledShard, Tally
+from autolabel.reporting.prices import read_prices
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.reporting.summary import MANY_REJECTED, FrameCounts, Summary
 from autolabel.sequences.linked_shards import read_labelled, read_links
 from autolabel.sequences.tracks import LEAST_RATE
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.acceptance import fix_criteria, read_criteria
-from autolabel.verification.jobs import MAX_SEGMENTED, BackEnds, VerificationJob, check_job_count
+from autolabel.verification.jobs import GROUND_TRUTH, MAX_SEGMENTED, BackEnds, VerificationJob, check_job_count
 from autolabel.verification.takeover import check_not_taken_over
 
 
 class Assembly(msgspec.Struct, frozen=True):
     """The output of the state Assemble: the input of Verify, and counts for the operator who watches the execution.
 
-    `rejected`: the rejected objects by reason.
+    `rejected`: the rejected objects by reason. `dollars`: the price of the run's answers, and of the frames that Ground
+    Truth gets for other tasks than `tracks`.
     """
 
     drive: str
@@ -42,6 +44,7 @@ class Assembly(msgspec.Struct, frozen=True):
     summary: str
     report: str
     rejected: dict[str, int] = {}
+    dollars: float = 0.0
 
 
 class _Issue(msgspec.Struct):
@@ -123,7 +126,9 @@ def assemble_run(
         _tell_rejections(run, frames, rejected, label_bucket.uri(run.folder.rejected), announcements)
     label_bucket.write(run.folder.summary, msgspec.json.encode(summary))
     summary_uri = label_bucket.uri(run.folder.summary)
-    return Assembly(run.drive, run.run, frames, tally.boxes, jobs, summary_uri, report, rejected)
+    reviewed = sum(job.frames for job in jobs if job.back_end == GROUND_TRUTH and job.task != TRACKS)
+    dollars = read_prices().run_dollars(len(run.asked) * (frames.labelled + frames.failed), reviewed)
+    return Assembly(run.drive, run.run, frames, tally.boxes, jobs, summary_uri, report, rejected, round(dollars, 6))
 
 
 def _tell_rejections(

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from autolabel.reporting.findings import Findings
     from autolabel.reporting.pace import worker_name
     from autolabel.reporting.pictures import Album
+    from autolabel.reporting.prices import Prices, read_prices
     from autolabel.reporting.ranking import Foremost
     from autolabel.reporting.report import Gallery, render_differences, write_report
     from autolabel.reporting.summary import MANY_REJECTED, Summary
@@ -29,6 +30,10 @@ else:
             "findings": ("Findings",),
             "pace": ("worker_name",),
             "pictures": ("Album",),
+            "prices": (
+                "Prices",
+                "read_prices",
+            ),
             "ranking": ("Foremost",),
             "report": (
                 "Gallery",
@@ -56,12 +61,14 @@ __all__ = [
     "Findings",
     "Foremost",
     "Gallery",
+    "Prices",
     "Summary",
     "TimeSearch",
     "TimedIssues",
     "TimedLabel",
     "compare",
     "least_rate",
+    "read_prices",
     "render_differences",
     "summarise",
     "worker_name",

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 
 import msgspec
 
-from autolabel_cli.errors import CommandError
-
-_PRICES = Path(__file__).with_name("prices.json")
+_TABLE = "prices.json"
 
 
 class Prices(msgspec.Struct, frozen=True):
@@ -32,11 +30,11 @@ class Prices(msgspec.Struct, frozen=True):
     million_units: dict[str, dict[str, float]]
 
     def dollars(self, service: str, operation: str, units: float) -> float:
-        """Return the price of billed units. CommandError for an operation that is not in the table."""
+        """Return the price of billed units. Raises LookupError for an operation that the table lacks."""
         prices = self.million_units.get(service, {})
         price = prices.get(operation, prices.get("*"))
         if price is None:
-            raise CommandError(f"{_PRICES.name} has no price of {operation} of {service}: add one, 0 if it is free")
+            raise LookupError(f"{_TABLE} has no price of {operation} of {service}: add one, 0 if it is free")
         return units * price / 1e6
 
     def review_dollars(self, objects: float) -> float:
@@ -47,8 +45,15 @@ class Prices(msgspec.Struct, frozen=True):
             dollars, left, below = dollars + count * price, left - count, until or 0
         return dollars
 
+    def run_dollars(self, answers: int, reviewed: int) -> float:
+        """Return the price of a run's answers and of the frames that Ground Truth gets, as a month's first objects.
+
+        Without what counts cannot tell: the instances of the models, transitions, storage, and the reviewers' pay.
+        """
+        return answers * self.orchestration_per_million / 1e6 + self.review_dollars(reviewed)
+
 
 @cache
 def read_prices() -> Prices:
     """Read the price table of this version."""
-    return msgspec.json.decode(_PRICES.read_bytes(), type=Prices)
+    return msgspec.json.decode(files("autolabel.reporting").joinpath(_TABLE).read_bytes(), type=Prices)
