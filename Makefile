@@ -16,7 +16,7 @@ BROWSER = tests/browser local/tests/browser
 ALARMS = tests/e2e/test_alarms.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cloud notebook check unit lint style types imports words templates format test test-alarms test-browser test-label-studio prove acceptance vigilance mutants chaos permissions security load bench bench-end-to-end bench-cost quality
+.PHONY: help demo cloud notebook check unit lint style types imports words templates format test test-alarms test-browser test-label-studio prove acceptance vigilance mutants chaos upgrade permissions security load bench bench-end-to-end bench-cost quality
 .PHONY: fresh docs build stack-name setup setup-docs setup-ssd setup-blur setup-portal setup-sagemaker setup-export setup-tracks setup-notebook setup-label-studio setup-security requirements clean
 
 define HELP
@@ -50,6 +50,7 @@ Prove and measure
   vigilance           Simulate reviewers, and check what seeded errors say of overlooked ones
   mutants             Break one rule at a time and show which test notices (half an hour)
   chaos               Label drives under injected faults (SEED=, N=, SHORT=1: half of the named plans)
+  upgrade             Update a stack of a revision to this one with drives in flight (FROM=<revision>)
   permissions         List permissions that no earlier test or rehearsal of the template has used
   security            Check templates, secrets, dependencies and the build; write SBOMs into build/security
   load                Label ten drives at once; report frames/s and where the time goes (DRIVES=, FRAMES=)
@@ -302,6 +303,9 @@ mutants: setup
 
 chaos: setup
 	$(IN) tools.chaos $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) $(if $(N),--plans $(N))
+
+upgrade: setup
+	$(IN) tools.chaos.upgrade --from $(or $(FROM),$(error say FROM=<revision>, for example FROM=HEAD~20))
 
 permissions: setup
 	$(IN) tools.permission_use

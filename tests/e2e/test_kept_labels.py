@@ -115,3 +115,15 @@ def test_relabelling_a_published_drive_asks_for_nothing(pipeline: Pipeline, oper
     assert operator.ask("status", drive)["run"]["jobs"] == []
     lines = dataset(pipeline, drive, RUN_2)
     assert [line["provenance"]["labelled-by"] for line in lines] == ["model and person"] * ANSWERED
+    # Labels of an excluded reviewer are not kept. Other tests' labels are the same reviewer's.
+    (worker,) = {line["review"]["worker"] for line in lines}
+    found = operator.ask("forget", "--reviewer", worker, "--exclude", "--yes")
+    try:
+        touched = [(one["run"], one["frames"]) for one in found["touched"]["runs"] if one["drive"] == drive]
+        assert touched == [(FIRST_RUN, ANSWERED), (RUN_2, ANSWERED)]
+        operator.say("relabel", drive)
+        assert "SUCCEEDED" in operator.say("watch", drive, "--run", "0003")
+        third = job_name(pipeline.stack.labels.name, drive, "0003", 0)
+        assert len(asked(pipeline, f"{third}-1")) == ANSWERED
+    finally:
+        operator.say("forget", "--reviewer", worker, "--include", "--yes")

@@ -54,7 +54,7 @@ class Operator:
         act: redrive, relabel, or relabel at once, which does not wait for reviewers. A run that has failed or was
         stopped by another needs no stop.
         """
-        ready = self._has_begun if act == "relabel at once" else self._is_half_way
+        ready = self._has_begun if act == "relabel at once" else self.is_half_way
         if not until(lambda: ready(drive) or self.status(drive) in ENDED, PATIENCE_SECONDS):
             return False
         if self.status(drive) == "SUCCEEDED":
@@ -69,7 +69,7 @@ class Operator:
     def _has_begun(self, drive: str) -> bool:
         return self.status(drive) == "RUNNING"
 
-    def _is_half_way(self, drive: str) -> bool:
+    def is_half_way(self, drive: str) -> bool:
         """Whether a job is answered in part, and its reviewers do not go on."""
         before = self._answered(drive)
         if not any(0 < answered < frames for answered, frames in before.values()):

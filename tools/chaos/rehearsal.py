@@ -108,7 +108,21 @@ class Rehearsal:
     def run(self) -> Outcome:
         """Run the plan and check its result."""
         began = time.monotonic()
-        outcome, plan = self._outcome, self._outcome.plan
+        outcome = self._outcome
+        outcome.injected = self._strike(began)
+        if until(self._repaired, PATIENCE_SECONDS):
+            until(self._quiet, SETTLING_SECONDS)
+            # Late duplicates may bring back a unit for a moment.
+            until(self._in_order, SETTLING_SECONDS)
+            outcome.injected |= self._replaced()
+        else:
+            outcome.stuck = [*outcome.stuck, *self._waits()]
+        outcome.seconds = time.monotonic() - began
+        return outcome
+
+    def _strike(self, began: float) -> dict[str, int]:
+        """Upload the drives under the plan's faults, and heal the world; return what struck. `began`: monotonic."""
+        plan = self._outcome.plan
         self._stage.cloud.faults.arm(plan.seed, plan.faults)
         world = World(self._stage, plan.events, [upload.drive for upload in self._uploads], self._operator)
         longest = (LONGEST_FAULTS if plan.must_strike else 1) * plan.seconds
@@ -120,16 +134,7 @@ class Rehearsal:
         finally:
             self._stage.cloud.faults.disarm()
             world.heal()
-        outcome.injected = {**self._stage.cloud.faults.injected(), **world.happened}
-        if until(self._repaired, PATIENCE_SECONDS):
-            until(self._quiet, SETTLING_SECONDS)
-            # Late duplicates may bring back a unit for a moment.
-            until(self._in_order, SETTLING_SECONDS)
-            outcome.injected |= self._replaced()
-        else:
-            outcome.stuck = list(self._waits())
-        outcome.seconds = time.monotonic() - began
-        return outcome
+        return {**self._stage.cloud.faults.injected(), **world.happened}
 
     def _upload(self) -> None:
         with ThreadPoolExecutor(len(self._uploads)) as pool:

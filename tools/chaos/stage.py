@@ -92,8 +92,11 @@ def until(look: Callable[[], bool], seconds: float, pause: float = 0.2) -> bool:
 
 
 @contextmanager
-def set_stage(folder: Path) -> Iterator[Stage]:
-    """Start the cloud, deploy the stack and the models' endpoints; the cloud stops at the end of the block."""
+def set_stage(folder: Path, project: Path = PROJECT) -> Iterator[Stage]:
+    """Start the cloud, deploy the stack and the models' endpoints; the cloud stops at the end of the block.
+
+    `project`: the checkout whose stack is deployed; all else is this one's.
+    """
     moods = folder / "moods.json"
     image = (sys.executable, "-m", "tools.chaos.model", "--port", "{port}", "--moods", str(moods))
     settings = CloudSettings(
@@ -106,7 +109,7 @@ def set_stage(folder: Path) -> Iterator[Stage]:
         faults=True,
     )
     with EmbeddedCloud(folder, settings=settings) as cloud:
-        deploy_stack(cloud, folder, PARAMETERS)
+        deploy_stack(cloud, folder, PARAMETERS, project)
         stack = Stack.find(STACK, cloud.client)
         document = read_document(PROJECT / "models" / "yolox-nano.json")
         for name in MODELS:

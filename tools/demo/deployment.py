@@ -61,10 +61,10 @@ class SamTools:
             raise DeploymentError(f"{command} is missing: run `make setup`")
         return cls(command)
 
-    def build(self, folder: Path, log: Path) -> Path:
-        """Build template.yaml into `folder`; returns the built template. DeploymentError names the log."""
+    def build(self, folder: Path, log: Path, project: Path = PROJECT) -> Path:
+        """Build a checkout's template.yaml into `folder`; returns the built template. DeploymentError names the log."""
         arguments = [
-            *("build", "--template-file", str(PROJECT / "template.yaml"), "--build-dir", str(folder)),
+            *("build", "--template-file", str(project / "template.yaml"), "--build-dir", str(folder)),
             *("--cached", "--cache-dir", str(folder.parent / "sam-cache")),
         ]
         # This Python has pip; a fresh system's Python may have none.
@@ -116,13 +116,19 @@ def _quoted(value: str) -> str:
     return '"' + value.replace('"', '\\"') + '"' if "," in value or " " in value else value
 
 
-def deploy_stack(cloud: EmbeddedCloud, folder: Path, parameters: Mapping[str, str] | None = None) -> None:
-    """Build the whole stack and deploy it into the cloud. Logs go to `folder`/logs."""
+def deploy_stack(
+    cloud: EmbeddedCloud, folder: Path, parameters: Mapping[str, str] | None = None, project: Path = PROJECT
+) -> None:
+    """Build the whole stack and deploy it into the cloud, or update it there. Logs go to `folder`/logs.
+
+    `project`: the checkout whose stack it is; its template must have all parameters that are given.
+    """
     tools = SamTools.find()
     bucket = "deployment-artifacts"
+    # In us-east-1 S3 takes the bucket's own owner again.
     cloud.client("s3").create_bucket(Bucket=bucket)
     with _build_folder() as place:
-        template = tools.build(place, folder / "logs" / "sam-build.log")
+        template = tools.build(place, folder / "logs" / "sam-build.log", project)
         tools.deploy(
             cloud,
             template,
