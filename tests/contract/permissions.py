@@ -79,6 +79,7 @@ WIDE = {
     f"s3:* arn:aws:s3:::{LABELS}/extractions/*": "extractions of drive logs",
     f"s3:* arn:aws:s3:::{LABELS}/audits/[*]": "audit results, by recipe",
     f"s3:* arn:aws:s3:::{LABELS}/corrections/[*]": "corrections that reviewers made, by recipe",
+    f"s3:GetObject arn:aws:s3:::{LABELS}/exclusions/[*]": "decisions about reviewers and models",
     f"s3:* arn:aws:s3:::{LABELS}/inference/[*]": "answers",
     f"s3:* arn:aws:s3:::{LABELS}/inference-failures/[*]": "SageMaker's reports of failures",
     f"s3:GetObject arn:aws:s3:::{LABELS}/catalogue/uncertainty/[*]": "uncertainty maps, by recipe",

@@ -60,6 +60,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
             "StripFrames": "6",
             # One frame with reviewers costs 8 cents.
             "MaxRunDollars": "0.05",
+            # Tests upload the canaries.
+            "CanarySchedule": "rate(365 days)",
             "KmsKeyArn": make_key(cloud),
         }
         deploy_stack(cloud, folder, parameters)

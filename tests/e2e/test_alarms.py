@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from autolabel.drives import is_canary
 from local.cloud.faults.fault import Fault
 from tests.e2e.conftest import listen
 from tests.e2e.pipeline import Pipeline, eventually, image, timestamps
@@ -196,6 +197,16 @@ def long_waits(watcher: Watcher) -> list[str]:
     return ["StandingRunsAlarm", "AbsentEndpointAlarm"]
 
 
+def canary(watcher: Watcher) -> list[str]:
+    watcher.call("SweepFunction", {"canary": True})
+    (name,) = (one for one in watcher.pipeline.stack.ingest.folders("drives/") if is_canary(one))
+    summary = watcher.pipeline.succeed(name)
+    assert (summary["triage"], summary["labelled_by"]) == ({"unreviewed": 10}, {"nobody": 10})
+    # What a sweep measures while the newest canary has not ended.
+    watcher.measure("CanaryHours", 3, 0)
+    return ["CanaryAlarm"]
+
+
 def dead_letters(watcher: Watcher) -> list[str]:
     alarms = ["SubmitDeadLettersAlarm", "CollectDeadLettersAlarm"]
     for queue in ("SubmitDeadLetters", "CollectDeadLetters"):
@@ -233,6 +244,7 @@ CAUSES: tuple[Callable[[Watcher], list[str]], ...] = (
     failed_runs,
     standing_queues,
     long_waits,
+    canary,
     dead_letters,
 )
 

@@ -12,7 +12,7 @@ from autolabel.contracts.drive import parse_drive_document
 from autolabel.contracts.errors import DocumentRefused
 from autolabel.contracts.frames import LOG_DOCUMENT
 from autolabel.contracts.logs import LogDocument, parse_selection, parse_start
-from autolabel.contracts.verification import Policy, VerifyAll, VerifyKeyFrames, VerifyUncertain
+from autolabel.contracts.verification import Policy, VerifyAll, VerifyKeyFrames, VerifyNone, VerifyUncertain
 from autolabel.contracts.wording import counted
 from autolabel_cli.browsing.page import write_page
 from autolabel_cli.completion import complete_drives, complete_models
@@ -50,7 +50,12 @@ _UNKNOWN = (
     "these frames are late"
 )
 # With the defaults of the contract. A drive.json can set other values.
-_POLICIES: dict[str, Policy] = {"all": VerifyAll(), "doubtful": VerifyUncertain(), "key-frames": VerifyKeyFrames()}
+_POLICIES: dict[str, Policy] = {
+    "all": VerifyAll(),
+    "doubtful": VerifyUncertain(),
+    "key-frames": VerifyKeyFrames(),
+    "none": VerifyNone(),
+}
 
 
 @click.command()
@@ -76,7 +81,7 @@ _POLICIES: dict[str, Policy] = {"all": VerifyAll(), "doubtful": VerifyUncertain(
     type=click.Choice(list(_POLICIES)),
     default="all",
     show_default=True,
-    help="Frames that reviewers verify: all; uncertain frames, unproven classes and audits; or key frames.",
+    help="Frames that reviewers verify: all; uncertain frames, unproven classes and audits; key frames; or none.",
 )
 @click.option(
     "--verification",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import filterfalse
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -12,6 +13,7 @@ from autolabel.contracts.drive import FIRST_RUN, MAX_DOCUMENT_BYTES, parse_drive
 from autolabel.contracts.errors import AutolabelError
 from autolabel.contracts.frames import DRIVE_DOCUMENT, drive_prefix
 from autolabel.contracts.run_folder import RunFolder
+from autolabel.drives import is_canary
 from autolabel.labels import ExcludedKind, Exclusion, LineOrigin, exclusion_key, is_of, with_makers
 from autolabel.reporting import worker_name
 from autolabel_cli.errors import CommandError
@@ -119,7 +121,7 @@ def find_touched(stack: Stack, kind: ExcludedKind, name: str, tell: Callable[[st
     learnt = {prefix: _runs_below(stack, prefix) for prefix in _LEARNT}
     found = dict[str, list[TouchedRun]]()
     open_runs = list[str]()
-    for drive in stack.labels.folders("labels/"):
+    for drive in filterfalse(is_canary, stack.labels.folders("labels/")):
         latest = stack.ledger.latest_run(drive)
         for number in range(int(FIRST_RUN), int(latest.run) + 1) if latest else ():
             run = f"{number:04d}"

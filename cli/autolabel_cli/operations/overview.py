@@ -13,6 +13,7 @@ import msgspec
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.frames import is_name
+from autolabel.drives import is_canary
 from autolabel.streams import map_in_order
 from autolabel_cli.drives.log_status import ENDED_BADLY
 from autolabel_cli.operations.advice import waits_for
@@ -114,7 +115,8 @@ def _known_drives(stack: Stack) -> Iterator[_Known]:
             executions.setdefault(drive, {})[run] = execution["status"]
     # The frames of a closed drive may be gone.
     closed = set(stack.ledger.closed_drives())
-    named = closed.union(filter(is_name, stack.ingest.folders("drives/")))
+    # Canaries come every night, and their records stay. An alarm tells of one that did not end.
+    named = {one for one in closed.union(stack.ingest.folders("drives/")) if is_name(one) and not is_canary(one)}
     others = sorted(named - executions.keys(), reverse=True)
     ran = (drive for drive in executions if drive in named)
     for drive in (*(d for d in others if d not in closed), *ran, *(d for d in others if d in closed)):

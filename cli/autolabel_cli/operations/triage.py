@@ -13,6 +13,7 @@ from rich.table import Table
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.contracts.verification import BLIND_AUDIT, VerifyKeyFrames, VerifyUncertain
 from autolabel.contracts.wording import counted
+from autolabel.drives import is_canary
 from autolabel.labelling import UncertaintyMap, map_key
 from autolabel.labels import read_exclusions
 from autolabel.triage import (
@@ -143,8 +144,9 @@ def find_runs(stack: Stack, drives: Sequence[str]) -> FoundRuns:
 
 
 def reviewed_runs(stack: Stack, drives: Sequence[str]) -> list[PublishedRun]:
-    """Find the newest reviewed run of each drive, or of all drives; excluded ones too."""
-    return [run for drive in drives or stack.labels.folders(_LABELS) if (run := _reviewed_run(stack, drive))]
+    """Find the newest reviewed run of each drive, or of all drives but canaries; excluded ones too."""
+    named = drives or [drive for drive in stack.labels.folders(_LABELS) if not is_canary(drive)]
+    return [run for drive in named if (run := _reviewed_run(stack, drive))]
 
 
 def read_current_map(stack: Stack, recipe: str) -> UncertaintyMap | None:

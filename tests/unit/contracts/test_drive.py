@@ -90,7 +90,8 @@ def test_a_body_that_is_not_a_document_is_refused_by_its_key(body: bytes) -> Non
         {"models": []},
         {"models": list("abcdefghi")},
         {"models": "a"},
-        {"verification": {"policy": "none"}},
+        {"verification": {"policy": "never"}},
+        {"verification": {"policy": "none", "reviewers": 2}},
         {"verification": "all"},
         {"verification": {"policy": "all", "task": "polygons"}},
         {"verification": {"policy": "all", "task": "segments", "back_end": "label-studio"}},
@@ -129,7 +130,7 @@ def test_a_document_that_breaks_its_schema_is_refused_with_the_field(change: dic
 @pytest.mark.parametrize("change", [{"policy": "sometimes"}, {"policy": "all", "back_end": "cvat"}], ids=json.dumps)
 def test_an_unknown_policy_or_back_end_is_refused_with_the_known_ones(change: dict[str, str]) -> None:
     with pytest.raises(
-        DocumentRefused, match=r"policies all, doubtful, key-frames, the back-ends ground-truth, label-studio"
+        DocumentRefused, match=r"policies all, none, doubtful, key-frames, the back-ends ground-truth, label-studio"
     ):
         parse({**LEAST, "verification": change})
 

@@ -11,9 +11,10 @@ import msgspec
 import pytest
 
 from autolabel.contracts.errors import OtherReview, VerificationRefused
-from autolabel.contracts.verification import AGAIN, AUDIT, BLIND_AUDIT, EVERYTHING, KEPT
+from autolabel.contracts.verification import AGAIN, AUDIT, BLIND_AUDIT, EVERYTHING, KEPT, UNREVIEWED
 from autolabel.datasets.assembly import Assembly
 from autolabel.datasets.earlier_runs import read_collected, take_over_earlier_runs
+from autolabel.datasets.joining import NO_REVIEWERS
 from autolabel.datasets.publication import Publication
 from autolabel.labelling.earlier_labels import CONTRADICTED, NOT_OFFERED, UNSURE
 from autolabel.labels.exclusions import Exclusion
@@ -332,6 +333,32 @@ def test_a_label_of_a_script_is_not_kept() -> None:
     pipeline.publish(pipeline.verify(assembly, scripted))
     pipeline.relabel()
     assert len(asked(pipeline, pipeline.assemble())) == FRAMES
+
+
+def test_without_reviewers_a_run_ends_and_keeps_what_persons_labelled() -> None:
+    pipeline = Pipeline()
+    assembly = labelled(pipeline, verification={"policy": "none"})
+    assert (assembly.jobs, assembly.dollars < 0.001) == ((), True)
+    publication = published(pipeline, assembly)
+    assert (publication.verified, publication.accepted, publication.frames["labelled"]) == (0, 0, FRAMES)
+    lines = dataset(pipeline)
+    assert {(line.origin.triage, line.origin.labelled_by, line.verified) for line in lines} == {
+        (UNREVIEWED, LabelledBy.NOBODY, msgspec.UNSET)
+    }
+    assert summary(pipeline).unverified == {NO_REVIEWERS: FRAMES}
+    # Later reviewers get every frame, and a run without reviewers keeps their labels.
+    pipeline.upload(f"drives/{DRIVE}/drive.json", drive_document())
+    pipeline.relabel()
+    assembly = pipeline.assemble()
+    assert len(asked(pipeline, assembly)) == FRAMES
+    published(pipeline, assembly)
+    changed_answer(pipeline, 2, [LEFT, RIGHT])
+    pipeline.upload(f"drives/{DRIVE}/drive.json", drive_document(verification={"policy": "none"}))
+    pipeline.relabel()
+    assembly = pipeline.assemble()
+    assert assembly.jobs == ()
+    assert published(pipeline, assembly).kept == FRAMES
+    assert kinds(pipeline) == [KEPT] * FRAMES
 
 
 @pytest.mark.parametrize("excluded", [True, False])

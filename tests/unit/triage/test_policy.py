@@ -59,7 +59,7 @@ def test_a_policy_is_read_with_its_defaults() -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        '{"policy": "none"}',
+        '{"policy": "never"}',
         '{"policy": "all", "max_doubt": 0.5}',
         '{"policy": "doubtful", "max_doubt": 1}',
         '{"policy": "doubtful", "max_doubt": -0.1}',

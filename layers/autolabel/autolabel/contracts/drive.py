@@ -23,6 +23,7 @@ from autolabel.contracts.verification import (
     Task,
     VerifyAll,
     VerifyKeyFrames,
+    VerifyNone,
     VerifyUncertain,
 )
 from autolabel.streams.json_depth import is_deep
@@ -205,6 +206,8 @@ def _check(document: DriveDocument, key: str) -> None:
             refuse(f"`verification`: {task} need `reviewers` 1: segments of several reviewers are not consolidated")
         if task == TRACKS and not document.tracks:
             refuse('`verification`: the task `tracks` needs linked boxes: remove `"tracks": false`')
+    if isinstance(document.verification, VerifyNone) and document.verification != VerifyNone():
+        refuse("`verification`: the policy `none` has no other fields: leave them out")
     everybody = document.verification.reviewers > 1 and document.verification.reviewers_share == 1
     if document.verification.vigilance and everybody:
         refuse("`verification`: vigilance needs frames with one reviewer: make `reviewers_share` less than 1")

@@ -19,10 +19,12 @@ AGAIN = "again"
 # Reviewers get key frames. The labels of the frames between follow from theirs.
 KEY_FRAME = "key frame"
 BETWEEN = "between"
+# The drive asks for no reviewers.
+UNREVIEWED = "unreviewed"
 AUDITS = (AUDIT, BLIND_AUDIT)
-KINDS = (EVERYTHING, UNCERTAIN, UNPROVEN, AUDIT, BLIND_AUDIT, ACCEPTED, KEPT, AGAIN, KEY_FRAME, BETWEEN)
+KINDS = (EVERYTHING, UNCERTAIN, UNPROVEN, AUDIT, BLIND_AUDIT, ACCEPTED, KEPT, AGAIN, KEY_FRAME, BETWEEN, UNREVIEWED)
 # Frames of these kinds are in no verification job.
-UNASKED = (ACCEPTED, KEPT, BETWEEN)
+UNASKED = (ACCEPTED, KEPT, BETWEEN, UNREVIEWED)
 
 # Which frames with a person's label from an earlier run reviewers get again: those that the new pre-labels contradict,
 # none, or all of them.
@@ -68,6 +70,15 @@ class VerifyAll(
     reviewers: Reviewers = 1
     reviewers_share: ReviewersShare = 1.0
     vigilance: Vigilance = False
+
+
+class VerifyNone(
+    VerifyAll, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="policy", tag="none"
+):
+    """Reviewers get no frame, and no frame is verified; labels that persons made in earlier runs are kept.
+
+    Like VerifyAll it audits nothing. Its fields have their defaults.
+    """
 
 
 class VerifyUncertain(
@@ -130,7 +141,7 @@ class VerifyKeyFrames(
 
 
 AuditedPolicy = VerifyUncertain | VerifyKeyFrames
-Policy = VerifyAll | VerifyUncertain | VerifyKeyFrames
+Policy = VerifyAll | VerifyNone | VerifyUncertain | VerifyKeyFrames
 
 
 def reviewers_of(policy: Policy, frame: str) -> int:

@@ -19,8 +19,10 @@ from autolabel.contracts.verification import (
     EVERYTHING,
     KEPT,
     TRACKS,
+    UNREVIEWED,
     VerifyAll,
     VerifyKeyFrames,
+    VerifyNone,
 )
 from autolabel.datasets.in_between import label_between
 from autolabel.datasets.parts import Part
@@ -55,6 +57,9 @@ class JoinedFrame(NamedTuple):
     expected: list[LabelledBox] | None = None
     seed: SeedVerdict | None = None
     redrawn: list[LabelledBox] | None = None
+
+
+NO_REVIEWERS = "the drive asks for no reviewers"
 
 
 class _ShardLines(NamedTuple):
@@ -157,6 +162,8 @@ class Join:
             line.verified, line.verified_metadata = line.prelabel, line.prelabel_metadata
         elif kind == KEPT and earlier.label:
             keep_label(line, earlier, earlier.label)
+        elif kind == UNREVIEWED:
+            line.origin.labelled_by, line.origin.verification = LabelledBy.NOBODY, NO_REVIEWERS
         elif kind == BETWEEN:
             pass  # Its label follows from the key frames beside it, once all of its shard are joined.
         elif self._verified is None:
@@ -203,7 +210,8 @@ def _kinds(run: Run, part: Part, label_bucket: Bucket) -> Iterator[str]:
 
     Beyond a part that is not the last, these are the kinds of later parts.
     """
-    if isinstance(run.document.verification, VerifyAll) and not part.earlier:
+    policy = run.document.verification
+    if isinstance(policy, VerifyAll) and not isinstance(policy, VerifyNone) and not part.earlier:
         return repeat(EVERYTHING, part.frames)
     lines = islice(label_bucket.lines(run.folder.triage), part.before, None)
     return map(msgspec.json.Decoder(str).decode, lines)

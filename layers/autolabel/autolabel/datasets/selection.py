@@ -16,12 +16,15 @@ from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import (
     BOXES,
     EVERYTHING,
+    KEPT,
     TRACKS,
     UNASKED,
+    UNREVIEWED,
     AuditedPolicy,
     Policy,
     VerifyAll,
     VerifyKeyFrames,
+    VerifyNone,
     reviewers_of,
 )
 from autolabel.labelling.earlier_labels import EarlierCounts, earlier_frames
@@ -83,6 +86,9 @@ def select_frames(
         criteria, seeds = fix_seeds(run, shards, criteria, label_bucket, tuple)
         manifests = tuple(triage.write_queues(most, seeds, MAX_SEQUENCES))
         kinds, earlier = triage.counts, triage.earlier
+    elif isinstance(policy, VerifyNone):
+        kinds, earlier = _write_kinds(run, shards, label_bucket)
+        manifests = ()
     else:
         kinds, earlier = _write_kinds(run, shards, label_bucket)
         groups = list(split_into_jobs(run.folder, shards, most, criteria.strip_frames))
@@ -154,18 +160,24 @@ def _lines(group: JobManifest, label_bucket: Bucket) -> Iterator[bytes]:
 
 
 def _write_kinds(run: Run, shards: Sequence[LabelledShard], label_bucket: Bucket) -> tuple[Counter[str], EarlierCounts]:
-    """Write the kind of every frame under the policy `all`, unless none has a label from an earlier run."""
+    """Write the kind of every frame under the policies `all` and `none`.
+
+    Under `all` nothing is written unless a frame has a label from an earlier run.
+    """
+    unreviewed = isinstance(run.document.verification, VerifyNone)
     kinds, earlier = Counter[str](), EarlierCounts()
 
     def lines() -> Iterator[bytes]:
         for shard in shards:
             for frame in earlier_frames(run, shard, label_bucket):
                 kind = frame.kind or EVERYTHING
+                if unreviewed:
+                    kind = KEPT if frame.label else UNREVIEWED
                 kinds[kind] += 1
                 earlier.take(kind, frame)
                 yield msgspec.json.encode(kind) + b"\n"
 
-    if any(shard.asked for shard in shards):
+    if unreviewed or any(shard.asked for shard in shards):
         label_bucket.write_stream(run.folder.triage, lines(), "application/jsonl")
         return kinds, earlier
     return Counter({EVERYTHING: sum(shard.lines for shard in shards)}), earlier

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from autolabel.drives.canary import hours_of_canary, is_canary, start_canary
     from autolabel.drives.closing import Closing
     from autolabel.drives.drive_logs import DriveLogs, logs_left_out, recorded_logs
     from autolabel.drives.late_frames import ChangedObject, changed_objects
@@ -16,6 +17,11 @@ else:
     __getattr__ = lazy_face(
         __name__,
         {
+            "canary": (
+                "hours_of_canary",
+                "is_canary",
+                "start_canary",
+            ),
             "closing": ("Closing",),
             "drive_logs": (
                 "DriveLogs",
@@ -43,7 +49,10 @@ __all__ = [
     "Sweep",
     "changed_objects",
     "frozen_listing",
+    "hours_of_canary",
+    "is_canary",
     "logs_left_out",
     "read_listing",
     "recorded_logs",
+    "start_canary",
 ]

@@ -21,6 +21,7 @@ from autolabel.contracts.verification import (
     KEY_FRAME,
     UNCERTAIN,
     UNPROVEN,
+    UNREVIEWED,
 )
 from autolabel.contracts.wording import counted
 from autolabel.labels.manifest import LabelledBy, read_line
@@ -46,6 +47,7 @@ KIND_MEANINGS = {
     KEPT: "labelled by a reviewer in an earlier run; that label is kept",
     AGAIN: "labelled by a reviewer in an earlier run; given to reviewers again",
     KEY_FRAME: "given to reviewers: the frames between follow from it",
+    UNREVIEWED: "not given to reviewers: the drive asks for none, so the frame has no label",
     BETWEEN: "not given to reviewers: the label follows from the key frames beside it",
 }
 PICTURES = 24
