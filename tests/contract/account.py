@@ -189,6 +189,7 @@ class Account:
             "MAX_FAILED_PERCENT": "50",
             "ABANDONED_AFTER": "86400",
             "SWEEP_MINUTES": "15",
+            "CANARY_SCHEDULE": "cron(0 3 * * ? *)",
             "SHARD_FRAMES": "500",
             "BACK_END": "ground-truth",
             "PART_FRAMES": "8",
@@ -212,7 +213,7 @@ class Account:
         module = self.load(function, **changes)
         self.calls.clear()
         result: dict[str, Any] = module.handler(json.loads(json.dumps(event)), context())
-        holding = WITH_LABEL_STUDIO if self.label_studio else WITHOUT_LABEL_STUDIO
+        holding = (WITH_LABEL_STUDIO if self.label_studio else WITHOUT_LABEL_STUDIO) | {"HasCanary"}
         for call in self.calls:
             for action, resource in needed(call):
                 assert allows(function, action, resource, holding), f"{function} may not {action} on {resource}"

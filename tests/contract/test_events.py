@@ -290,6 +290,14 @@ def test_a_sweep_closes_abandoned_drives_and_reports_late_frames(account: Accoun
     assert account.invoke("sweep", sample("sweep"), ABANDONED_AFTER="-1")["late"] == 0
 
 
+def test_a_canary_is_uploaded_and_watched(account: Account) -> None:
+    drive = account.invoke("sweep", sample("sweep-canary"))["canary"]
+    assert len(list(account.ingest.list(f"drives/{drive}/"))) == 11
+    # A sweep looks for its dataset.
+    account.invoke("sweep", sample("sweep"))
+    assert f"labels/{drive}/" in [call.parameters.get("Prefix") for call in account.calls]
+
+
 def test_a_log_is_extracted_step_by_step_and_closes_its_drive(account: Account) -> None:
     key = "drives/drive-8/logs/front.mcap"
     account.ingest.write(key, mcap_log(drive(3)))

@@ -23,11 +23,12 @@ from tools.chaos.fleet import Upload
 from tools.chaos.plans import DrivePlan, Plan
 from tools.chaos.rehearsal import Outcome, Rehearsal
 from tools.chaos.stage import MODEL, PARAMETERS, Stage, set_stage, until
-from tools.demo.deployment import PROJECT, deploy_stack
+from tools.demo.deployment import PARAMETERS as DEFAULTS
+from tools.demo.deployment import PROJECT, STACK, SamTools
 
 FOLDER = PROJECT / "build" / "upgrade"
-# The first part of a dataset is written, and the run has not heard of it until the upgrade is over.
-_HALF_PUBLISHED = Fault("invocation", "slow", "PublishFunction", skip=1, seconds=60)
+# The first part of a dataset is written, and the run hears of it late: on a fast machine after the upgrade.
+_HALF_PUBLISHED = Fault("invocation", "slow", "PublishFunction", skip=1, seconds=100)
 _STATE_SECONDS = 60.0
 _LABEL = "up"
 
@@ -37,12 +38,13 @@ class InFlight(Exception):
 
 
 class Upgrade(Rehearsal):
-    """Upgrades the stack while five drives are in flight. `times`: seconds of its steps.
+    """Upgrades the stack to a built template while five drives are in flight.
 
+    `times`: seconds of its steps. `after`: the status of each run that was under way, once the upgrade is over.
     The drives are published, with reviewers (half answered), half published, waiting for an endpoint, and still open.
     """
 
-    def __init__(self, stage: Stage, folder: Path) -> None:
+    def __init__(self, stage: Stage, template: Path) -> None:
         drives = tuple(
             DrivePlan(tuple((f"front/{1_700_000_000_000_000_000 + i}", "good") for i in range(frames)), closing=closing)
             for frames, closing in ((4, "once"), (8, "once"), (12, "once"), (4, "once"), (4, "never"))
@@ -51,7 +53,8 @@ class Upgrade(Rehearsal):
         plan = Plan("upgrade", 1, drives, (reviewed, _HALF_PUBLISHED), all_must_strike=True)
         super().__init__(stage, plan, _LABEL)
         self.times = dict[str, float]()
-        self._folder = folder
+        self.after = dict[str, str]()
+        self._template = template
 
     def _strike(self, began: float) -> dict[str, int]:
         published, reviewed, publishing, waiting, opened = (u for u in self._uploads if isinstance(u, Upload))
@@ -65,10 +68,12 @@ class Upgrade(Rehearsal):
             self._bring(waiting, "waiting", lambda: bool(self._stage.stack.ledger.waiting_runs(waiting.drive)))
             opened.run()
             self.times["states"] = time.monotonic() - began
-            deploy_stack(self._stage.cloud, self._folder, PARAMETERS)
+            self._deploy()
             self.times["upgrade"] = time.monotonic() - began - self.times["states"]
             for upload in (reviewed, publishing, waiting):
-                if (status := self._operator.status(upload.drive)) != "RUNNING":
+                status = self._operator.status(upload.drive)
+                self.after[upload.drive] = status
+                if status != "RUNNING" and (upload is not publishing or status != "SUCCEEDED"):
                     self._outcome.stuck.append(f"{upload.drive} did not outlive the upgrade: its run is {status}")
         finally:
             faults.disarm()
@@ -76,6 +81,12 @@ class Upgrade(Rehearsal):
         opened.close()
         self._operator.relabel(published.drive)
         return faults.injected()
+
+    def _deploy(self) -> None:
+        log = self._stage.cloud.folder / "logs" / "sam-upgrade.log"
+        parameters = {**DEFAULTS, **PARAMETERS}
+        cloud, bucket = self._stage.cloud, "deployment-artifacts"
+        SamTools.find().deploy(cloud, self._template, log, stack=STACK, parameters=parameters, bucket=bucket)
 
     def _bring(self, upload: Upload, state: str, reached: Callable[[], bool]) -> None:
         upload.run()
@@ -108,9 +119,12 @@ def main(revision: str) -> None:
     console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
+    # Built first: drives would not stay in their states for so long.
+    console.print("[dim]building the working tree ...[/]")
+    template = SamTools.find().build(FOLDER / "built", FOLDER / "logs" / "sam-build.log")
     console.print(f"[dim]building {revision} and deploying it ...[/]")
     with set_stage(FOLDER / "cloud", check_out(revision, FOLDER / "from")) as stage:
-        upgrade = Upgrade(stage, FOLDER / "cloud")
+        upgrade = Upgrade(stage, template)
         outcome = upgrade.run()
         denials = [line for line in stage.cloud.log.read_text(errors="replace").splitlines() if "denied: " in line]
     for line in (*_lines(outcome, upgrade), *(f"IAM {line}" for line in denials[:10])):
@@ -126,6 +140,7 @@ def _lines(outcome: Outcome, upgrade: Upgrade) -> list[str]:
         f"{outcome.lost} lost, {outcome.doubled} doubled, {outcome.redrives} redrives; {times}, "
         f"in all {outcome.seconds:.0f} s",
         *(f"met: {name}" for name in outcome.injected),
+        *(f"after the upgrade {drive} is {status}" for drive, status in upgrade.after.items()),
         *outcome.stuck,
     ]
     for drive, found in outcome.verdicts.items():

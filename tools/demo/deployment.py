@@ -119,13 +119,12 @@ def _quoted(value: str) -> str:
 def deploy_stack(
     cloud: EmbeddedCloud, folder: Path, parameters: Mapping[str, str] | None = None, project: Path = PROJECT
 ) -> None:
-    """Build the whole stack and deploy it into the cloud, or update it there. Logs go to `folder`/logs.
+    """Build the whole stack and deploy it into the cloud. Logs go to `folder`/logs.
 
     `project`: the checkout whose stack it is; its template must have all parameters that are given.
     """
     tools = SamTools.find()
     bucket = "deployment-artifacts"
-    # In us-east-1 S3 takes the bucket's own owner again.
     cloud.client("s3").create_bucket(Bucket=bucket)
     with _build_folder() as place:
         template = tools.build(place, folder / "logs" / "sam-build.log", project)
