@@ -119,7 +119,7 @@ def main(revision: str) -> None:
     console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
-    # Built first: drives would not stay in their states for so long.
+    # Built first: it takes minutes, and the drives stay in their states for less.
     console.print("[dim]building the working tree ...[/]")
     template = SamTools.find().build(FOLDER / "built", FOLDER / "logs" / "sam-build.log")
     console.print(f"[dim]building {revision} and deploying it ...[/]")
