@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from autolabel.contracts.errors import CountMismatch
-from autolabel.contracts.frames import MAX_FRAME_BYTES
+from autolabel.contracts.frames import MAX_FRAME_BYTES, parse_frame_key
 from autolabel.contracts.logs import EgoPose, LogFolder, LogRecord
 from autolabel.cuboids import MountedCamera
 from autolabel.datasets import lift_part, lifting
@@ -299,6 +299,49 @@ def test_the_nearest_cloud_counts_and_the_vehicles_motion_between(pipeline: Pipe
         places.append(line["cuboids"][0]["center"][0] - middle[0])
     assert abs(places[0] - 1) < 0.3
     assert abs(places[1]) < 0.3
+
+
+@pytest.mark.parametrize("poses", [False, True])
+def test_cuboids_are_projected_into_the_pictures_of_all_cameras(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, poses: bool
+) -> None:
+    monkeypatch.setattr(lifting, "lift_boxes", at_the_middle)
+    # `side` stands beside `front`, and its pictures come 50 ms later. `back` looks away. `late` has none near in time.
+    cameras = lidar_drive(CAMERA)["cameras"]
+    front = cameras["front"]
+    cameras["side"] = front
+    cameras["back"] = {**front, "extrinsics": {**front["extrinsics"], "rotation": [-0.5, -0.5, 0.5, 0.5]}}
+    cameras["late"], cameras["other"] = front, {}
+    if poses:
+        event = pipeline.upload(f"drives/{DRIVE}/logs/a.mcap", b"a log")
+        pipeline.ledger.end_log(LogRecord(DRIVE, "a.mcap", event.etag, "extracted", 1.0, poses=6))
+        pipeline.labels.write(LogFolder(DRIVE, "a.mcap", event.etag).poses, odometry(20.0))
+    pipeline.ingest.write(cloud_key(0), CLOUD)
+    near = frame_key(0).replace("/front/", "/{}/")
+    for camera, after in (("side", 50_000_000), ("back", 0), ("late", 70_000_000), ("other", 0)):
+        key = parse_frame_key(near.format(camera))
+        time = int(key.timestamp) + after
+        for body, shift in ((b"", 0), (png(WIDTH, HEIGHT), 1)):
+            moved = msgspec.structs.replace(key, timestamp=f"{time + shift:019d}")
+            pipeline.ingest.write(moved.key, body)
+    jobs = lidar_run(pipeline, 1, cameras=cameras)
+    lift(pipeline, jobs)
+    pipeline.publish(jobs)
+    line = next(one for one in dataset(pipeline) if "/front/" in one["source-ref"])
+    (cuboid,), told = line["cuboids"], line["cuboids-metadata"]
+    assert cuboid["projections"].keys() == {"front", "side"}
+    motion = "poses" if poses else "none"
+    assert {name: one["motion"] for name, one in told["pictures"].items()} == {"side": motion, "back": motion}
+    # The empty picture is not a frame of the run.
+    assert int(told["pictures"]["side"]["timestamp"]) == int(line["provenance"]["timestamp"]) + 50_000_001
+    widths = [cuboid["projections"][name]["width"] for name in ("front", "side")]
+    if poses:
+        # The vehicle is 1 m nearer then.
+        assert widths[1] > 1.03 * widths[0]
+        assert told["poses"]["front"] == told["poses"]["top"] == [[1, 0, 0, 7], [0, 1, 0, -3], [0, 0, 1, 0]]
+    else:
+        assert widths[1] == widths[0]
+        assert "poses" not in told
 
 
 def test_a_part_that_was_not_lifted_says_so(pipeline: Pipeline) -> None:

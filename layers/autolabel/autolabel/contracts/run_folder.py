@@ -224,3 +224,7 @@ class RunFolder(msgspec.Struct, frozen=True):
     def lifted(self, id: str, number: int) -> str:
         """The cuboids of some frames of a part, before they are made smooth along tracks. The numbers go from 0."""
         return f"{self.part(id, 'lifted')}/{number:06d}.jsonl"
+
+    def projected(self, id: str, number: int) -> str:
+        """The same cuboids, smooth and with their projections."""
+        return f"{self.part(id, 'lifted')}/{number:06d}.projected.jsonl"

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from autolabel.cuboids.geometry import Cuboid, Projection, corners
     from autolabel.cuboids.lifted_boxes import lift_boxes, without_cuboids
     from autolabel.cuboids.lifting import Fit, Lifted, NotLifted, Reason, Scene
+    from autolabel.cuboids.projections import project
     from autolabel.cuboids.rig import MountedCamera, Rig
     from autolabel.cuboids.smoothing import TrackCuboid, smooth_track
 else:
@@ -23,6 +24,7 @@ else:
             "geometry": ("Cuboid", "Projection", "corners"),
             "lifted_boxes": ("lift_boxes", "without_cuboids"),
             "lifting": ("Fit", "Lifted", "NotLifted", "Reason", "Scene"),
+            "projections": ("project",),
             "rig": ("MountedCamera", "Rig"),
             "smoothing": ("TrackCuboid", "smooth_track"),
         },
@@ -42,6 +44,7 @@ __all__ = [
     "TrackCuboid",
     "corners",
     "lift_boxes",
+    "project",
     "read_points",
     "read_poses",
     "read_returns",

@@ -51,6 +51,14 @@ class EgoMotion:
         place = (1 - share) * self._positions[after - 1] + share * self._positions[after]
         return matrix_at(place, turn / np.linalg.norm(turn))
 
+    def between(self, first: int, second: int) -> Array | None:
+        """Return the matrix (4 x 4) from the vehicle's frame at a time to that at another; None if one is not known."""
+        start, end = self.at(first), self.at(second)
+        if start is None or end is None:
+            return None
+        moved: Array = np.linalg.inv(end) @ start
+        return moved
+
 
 def read_poses(lines: Iterable[bytes], vehicle: str) -> EgoMotion:
     """Read poses.jsonl: the poses of the topic with most of them whose child is the vehicle's frame, or not named.

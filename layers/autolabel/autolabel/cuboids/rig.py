@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from autolabel.contracts.drive import DriveDocument
 from autolabel.contracts.errors import LogRefused
 from autolabel.contracts.logs import CameraIntrinsics, Transform
-from autolabel.cuboids.geometry import Array, Projection
+from autolabel.cuboids.geometry import NEAREST, Array, Projection
 from autolabel.cuboids.lifting import NotLifted
 from autolabel.labels.detections import Box
 from autolabel.logs.transforms import checked_transform
@@ -24,6 +27,10 @@ _ROUNDS = 30
 _CLOSE = 5e-4
 # The clouds of all LiDARs near a picture are in memory at once.
 _MOST_LIDARS = 8
+# Cuboids are projected into the pictures of so many cameras at most.
+_MOST_CAMERAS = 16
+# The widest angle that a lens may show, as its tangent: 84° beside the axis. Farther points are taken to be there.
+_WIDEST = 10.0
 # How far up a camera's upright points in the vehicle's frame: less than 30° beside z.
 _LEAST_UP = 0.86
 
@@ -49,6 +56,32 @@ class MountedCamera(NamedTuple):
         x, y = self.corner
         return left - x, top - y, right - x, bottom - y
 
+    @property
+    def eye(self) -> Array:
+        """Return where all lines of sight meet, in the camera's frame: its origin, but for rectified stereo."""
+        matrix = self.projection.matrix
+        place: Array = -np.linalg.pinv(matrix[:, :3]) @ matrix[:, 3]
+        return place
+
+    def project(self, points: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
+        """Project points (..., 3) of the camera's frame to pixels (..., 2) of the stored picture.
+
+        Also tells of each point whether it is ahead, and inside the angle that the lens can show. Those beside this
+        angle are projected to its border, and those nearer than NEAREST as if they were there.
+        """
+        ahead = points[..., 2] >= NEAREST
+        if self.lens is None:
+            return self.projection.pixels(points), ahead
+        x, y = np.moveaxis(points[..., :2] / np.maximum(points[..., 2:], NEAREST), -1, 0)
+        radius, widest = np.hypot(x, y), _widest(self.lens)
+        inside = radius <= widest
+        scale = np.where(inside, 1.0, widest / np.maximum(radius, widest))
+        x, y = x * scale, y * scale
+        near, aside, down = _bent(self.lens, x, y)
+        fx, fy, cx, cy = self.lens[:4]
+        pixels: Array = np.stack([(x * near + aside) * fx + cx, (y * near + down) * fy + cy], axis=-1)
+        return pixels, ahead & inside
+
 
 class Rig:
     """The calibrated sensors of a drive."""
@@ -64,6 +97,12 @@ class Rig:
             camera = self._cameras[name]
             self._known[name] = _mounted(camera.intrinsics, _place(camera.extrinsics))
         return self._known[name]
+
+    def cameras(self, vehicle: str) -> dict[str, MountedCamera]:
+        """Return the cameras of a vehicle's frame that can be used: the first 16 by name."""
+        cameras = ((name, self.camera(name)) for name in sorted(self._cameras))
+        good = ((name, one) for name, one in cameras if isinstance(one, MountedCamera) and one.vehicle == vehicle)
+        return dict(islice(good, _MOST_CAMERAS))
 
     def lidars(self, vehicle: str) -> dict[str, Array]:
         """Return the matrices (4 x 4) from the frames of the LiDARs to that of the vehicle: of the first 8 by name."""
@@ -157,17 +196,36 @@ def _ideal(lens: tuple[float, ...], box: Box) -> Box:
     """
     left, top, right, bottom = box
     middle, height = (left + right) / 2, (top + bottom) / 2
-    fx, fy, cx, cy, k1, k2, p1, p2, k3, k4, k5, k6 = lens
+    fx, fy, cx, cy = lens[:4]
     xs = (np.array([left, middle, right, middle]) - cx) / fx
     ys = (np.array([height, top, height, bottom]) - cy) / fy
     x, y = xs, ys
     with np.errstate(all="ignore"):
         for _ in range(_ROUNDS):
-            square = x * x + y * y
-            near = (1 + square * (k1 + square * (k2 + square * k3))) / (1 + square * (k4 + square * (k5 + square * k6)))
-            aside, down = 2 * p1 * x * y + p2 * (square + 2 * x * x), p1 * (square + 2 * y * y) + 2 * p2 * x * y
+            near, aside, down = _bent(lens, x, y)
             off = np.hypot(x * near + aside - xs, y * near + down - ys)
             x, y = (xs - aside) / near, (ys - down) / near
     if not (off < _CLOSE).all():
         return (np.nan,) * 4
     return float(x[0] * fx + cx), float(y[1] * fy + cy), float(x[2] * fx + cx), float(y[3] * fy + cy)
+
+
+def _bent(lens: tuple[float, ...], x: Array, y: Array) -> tuple[Array, Array, Array]:
+    """Return how a lens moves points at x, y of the plane z = 1: the factor along the radius, and two shifts.
+
+    The formula is OpenCV's, of the rational polynomial.
+    """
+    k1, k2, p1, p2, k3, k4, k5, k6 = lens[4:]
+    square = x * x + y * y
+    near = (1 + square * (k1 + square * (k2 + square * k3))) / (1 + square * (k4 + square * (k5 + square * k6)))
+    return near, 2 * p1 * x * y + p2 * (square + 2 * x * x), p1 * (square + 2 * y * y) + 2 * p2 * x * y
+
+
+@lru_cache
+def _widest(lens: tuple[float, ...]) -> float:
+    """Return the radius in the plane z = 1 up to which the polynomial goes outwards. Behind it, it folds back."""
+    radii = np.linspace(0, _WIDEST, 2001)
+    with np.errstate(all="ignore"):
+        near, _, _ = _bent(lens, radii, np.zeros_like(radii))
+        grows = np.diff(radii * near) > 0
+    return float(radii[len(grows) if grows.all() else int(np.argmin(grows))])

@@ -1,10 +1,13 @@
-"""Lifts the boxes of a part's labels to cuboids, some frames at a time, before the part's lines are written."""
+"""Lifts the boxes of a part's labels to cuboids, and projects these into the pictures of all cameras.
+
+It does so some frames at a time, before the part's lines are written.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from typing import Literal, NamedTuple
 
@@ -12,8 +15,15 @@ import msgspec
 import numpy as np
 
 from autolabel.contracts.drive import Run
-from autolabel.contracts.errors import FrameChanged, FrameUnreadable
-from autolabel.contracts.frames import MAX_FRAME_BYTES, PointCloudKey, is_point_cloud, logs_prefix
+from autolabel.contracts.errors import FrameChanged, FrameUnreadable, KeyRefused
+from autolabel.contracts.frames import (
+    MAX_FRAME_BYTES,
+    PointCloudKey,
+    drive_prefix,
+    is_point_cloud,
+    logs_prefix,
+    parse_frame_key,
+)
 from autolabel.contracts.logs import LogFolder
 from autolabel.contracts.ports import Bucket, Logs, StoredObject
 from autolabel.cuboids import (
@@ -24,6 +34,7 @@ from autolabel.cuboids import (
     Rig,
     TrackCuboid,
     lift_boxes,
+    project,
     read_poses,
     read_returns,
     smooth_track,
@@ -35,12 +46,12 @@ from autolabel.datasets.joining import Join
 from autolabel.datasets.parts import Part
 from autolabel.datasets.review_scenes import write_scene
 from autolabel.drives.drive_logs import recorded_logs
-from autolabel.labels.box_cuboids import CuboidScene, Row
+from autolabel.labels.box_cuboids import BoxCuboid, CuboidProjection, CuboidScene, NearPicture, Row
 from autolabel.labels.manifest import ManifestLine
 from autolabel.streams.ordered_map import map_in_order
 
 _JSON_LINES = "application/jsonl"
-# Frames that are lifted and written at once. A call ends between two groups.
+# Frames that are lifted, or projected, and written at once. A call ends between two groups.
 _GROUP = 25
 # Threads that read ahead: clouds have megabytes, and groups some kilobytes.
 _CLOUD_READERS, _GROUP_READERS = 2, 8
@@ -78,8 +89,9 @@ def lift_part(
 ) -> PartLifted:
     """Lift the boxes of a part's labels, until all are lifted or the call is late. A repeated call goes on.
 
-    `tolerance`: the most ns between a picture and a point cloud. Calls in any order leave the same bytes, as long as
-    the point clouds are the same. Those that cannot be used are a reason for boxes without a cuboid.
+    `tolerance`: the most ns between a picture and a point cloud, or the picture of another camera. Calls in any order
+    leave the same bytes, as long as the point clouds and pictures are the same. Clouds that cannot be used are a reason
+    for boxes without a cuboid.
     """
     folder = run.folder
 
@@ -103,10 +115,23 @@ def lift_part(
         label_bucket.write(key, body, _JSON_LINES)
     if begun and is_late():
         return result(number + 1, done=False)
-    frames = list(_read_groups(run, part, number + 1, label_bucket))
-    smooth = (msgspec.json.encode(frame) + b"\n" for frame in _smooth(frames))
-    label_bucket.write_stream(folder.part(part.id, CUBOIDS), smooth, _JSON_LINES)
-    return result(number + 1, done=True)
+    groups = number + 1
+    frames = list(_read_groups(folder.lifted, part, groups, label_bucket))
+    smooth = iter(_smooth([frame for group in frames for frame in group]))
+    for number, size in enumerate(map(len, frames)):
+        group = list(islice(smooth, size))
+        key = folder.projected(part.id, number)
+        if key in written:
+            continue
+        if begun and is_late():
+            return result(groups, done=False)
+        begun = True
+        body = b"".join(msgspec.json.encode(frame) + b"\n" for frame in lifting.project(group))
+        label_bucket.write(key, body, _JSON_LINES)
+    projected = _read_groups(folder.projected, part, groups, label_bucket)
+    joined = (msgspec.json.encode(frame) + b"\n" for group in projected for frame in group)
+    label_bucket.write_stream(folder.part(part.id, CUBOIDS), joined, _JSON_LINES)
+    return result(groups, done=True)
 
 
 def _groups(join: Join) -> Iterator[list[ManifestLine]]:
@@ -117,7 +142,7 @@ def _groups(join: Join) -> Iterator[list[ManifestLine]]:
 
 
 class _Lifting:
-    """Lifts groups of frames of a run."""
+    """Lifts groups of frames of a run, and projects their cuboids."""
 
     def __init__(self, run: Run, ingest: Bucket, label_bucket: Bucket, ledger: Logs, tolerance: int) -> None:
         self._run, self._tolerance = run, tolerance
@@ -135,7 +160,7 @@ class _Lifting:
         size = camera.width, camera.height
         fits = [(line.size.width, line.size.height) == size for line in lines]
         times = [int(line.origin.timestamp) for line in lines]
-        near = {name: self._list(name, times[0], times[-1]) for name in lidars}
+        near = {name: self._list(name, times[0], times[-1], _is_cloud) for name in lidars}
         asked = (
             (time, name, near[name])
             for line, time, fit in zip(lines, times, fits, strict=True)
@@ -151,13 +176,62 @@ class _Lifting:
             else:
                 yield self._lift(line, time, camera, [cloud for cloud in islice(clouds, len(lidars)) if cloud])
 
-    def _list(self, lidar: str, first: int, last: int) -> list[tuple[int, StoredObject]]:
-        """List the clouds of a LiDAR between two times, with the tolerance: time and object, in the order of time."""
+    def project(self, frames: Sequence[LiftedFrame]) -> Iterator[LiftedFrame]:
+        """Add to the cuboids of frames of one camera their projections into the pictures of all cameras."""
+        name, _ = _place(frames[0])
+        own = self._rig.camera(name)
+        if isinstance(own, NotLifted):
+            yield from frames
+            return
+        times = [_place(frame)[1] for frame in frames if frame.scene.clouds]
+        cameras = self._rig.cameras(own.vehicle) if times else {}
+        near = {other: self._list(other, times[0], times[-1], _is_picture) for other in cameras if other != name}
+        for frame in frames:
+            yield self._project(frame, own, cameras, near)
+
+    def _project(
+        self,
+        frame: LiftedFrame,
+        own: MountedCamera,
+        cameras: Mapping[str, MountedCamera],
+        near: Mapping[str, Sequence[tuple[int, StoredObject]]],
+    ) -> LiftedFrame:
+        name, time = _place(frame)
+        motion = self._motion(own.vehicle)
+        projections = [dict[str, CuboidProjection]() for _ in frame.cuboids]
+        pictures = dict[str, NearPicture]()
+        for other, camera in cameras.items() if frame.scene.clouds else ():
+            when = time
+            if other != name:
+                picture = self._nearest(near[other], time)
+                if picture is None:
+                    continue
+                when, _ = picture
+            step = motion.between(time, when)
+            if other != name:
+                pictures[other] = NearPicture(f"{when:019d}", "none" if step is None else "poses")
+            projected = project(camera, np.eye(4) if step is None else step, frame.cuboids)
+            for by_camera, one in zip(projections, projected, strict=True):
+                if one:
+                    by_camera[other] = one
+        clouds = {lidar: int(when) for lidar, when in frame.scene.clouds.items()}
+        places = {sensor: motion.at(when) for sensor, when in {name: time, **clouds}.items()}
+        poses = {sensor: _rows(place) for sensor, place in places.items() if place is not None}
+        return msgspec.structs.replace(
+            frame,
+            cuboids=tuple(map(_with_projections, frame.cuboids, projections)),
+            scene=msgspec.structs.replace(frame.scene, pictures=pictures, poses=poses),
+        )
+
+    def _list(
+        self, sensor: str, first: int, last: int, is_taken: Callable[[StoredObject], bool]
+    ) -> list[tuple[int, StoredObject]]:
+        """List the objects of a sensor between two times, with the tolerance: time and object, in the order of time."""
         found = list[tuple[int, StoredObject]]()
-        start = PointCloudKey(self._run.drive, lidar, f"{max(0, first - self._tolerance - 1):019d}").key
-        prefix = start.rpartition("/")[0] + "/"
+        start = PointCloudKey(self._run.drive, sensor, f"{max(0, first - self._tolerance - 1):019d}").key
+        prefix = f"{drive_prefix(self._run.drive)}{sensor}/"
         for thing in self._ingest.list(prefix, after=start):
-            if not is_point_cloud(thing.key):
+            if not is_taken(thing):
                 continue
             time = int(thing.key.removeprefix(prefix).partition(".")[0])
             if time > last + self._tolerance:
@@ -165,18 +239,18 @@ class _Lifting:
             found.append((time, thing))
         return found
 
+    def _nearest(self, near: Sequence[tuple[int, StoredObject]], time: int) -> tuple[int, StoredObject] | None:
+        """Return the object that is nearest to a time; None without one within the tolerance."""
+        at = bisect_left(near, time, key=lambda one: one[0])
+        best = min(near[max(0, at - 1) : at + 1], key=lambda one: abs(one[0] - time), default=None)
+        return best if best and abs(best[0] - time) <= self._tolerance else None
+
     def _read(
         self, time: int, lidar: str, near: Sequence[tuple[int, StoredObject]], to_vehicle: Array
     ) -> _Cloud | None:
         """Read the cloud of a LiDAR that is nearest to a time; None without one within the tolerance."""
-        at = bisect_left(near, time, key=lambda one: one[0])
-        beside = near[max(0, at - 1) : at + 1]
-        if not beside:
-            return None
-        when, thing = min(beside, key=lambda one: abs(one[0] - time))
-        if abs(when - time) > self._tolerance:
-            return None
-        return _Cloud(lidar, when, self._points(thing, to_vehicle))
+        best = self._nearest(near, time)
+        return best and _Cloud(lidar, best[0], self._points(best[1], to_vehicle))
 
     def _points(self, thing: StoredObject, to_vehicle: Array) -> Array | NotLifted:
         if thing.size > MAX_FRAME_BYTES:
@@ -198,11 +272,9 @@ class _Lifting:
         for cloud in clouds:
             if isinstance(cloud.points, NotLifted):
                 continue
-            before = motion.at(cloud.time)
-            known = before is not None and world is not None
-            source = source if known else "none"
-            step = np.linalg.inv(world) @ before if before is not None and world is not None else np.eye(4)
-            moved.append(_moved(cloud.points, step))
+            step = motion.between(cloud.time, time)
+            source = "none" if step is None else source
+            moved.append(cloud.points if step is None else _moved(cloud.points, step))
             good[cloud.lidar] = f"{cloud.time:019d}"
         if not moved:
             reasons = (cloud.points.reason for cloud in clouds if isinstance(cloud.points, NotLifted))
@@ -234,6 +306,29 @@ class _Lifting:
         return self._motions[vehicle]
 
 
+def _is_cloud(thing: StoredObject) -> bool:
+    return is_point_cloud(thing.key)
+
+
+def _is_picture(thing: StoredObject) -> bool:
+    """Tell whether an object is a frame that a run takes: not one that is rejected for its key or size."""
+    try:
+        parse_frame_key(thing.key)
+    except KeyRefused:
+        return False
+    return 0 < thing.size <= MAX_FRAME_BYTES
+
+
+def _place(frame: LiftedFrame) -> tuple[str, int]:
+    """Return the camera and the time (ns) of a lifted frame."""
+    key = parse_frame_key(frame.source.removeprefix("s3://").partition("/")[2])
+    return key.camera, int(key.timestamp)
+
+
+def _with_projections(cuboid: BoxCuboid, projections: dict[str, CuboidProjection]) -> BoxCuboid:
+    return msgspec.structs.replace(cuboid, projections=projections) if projections else cuboid
+
+
 def _not_lifted(line: ManifestLine, reason: Reason, camera: MountedCamera | None = None) -> LiftedFrame:
     scene = CuboidScene(camera.vehicle, camera=_rows(camera.to_camera)) if camera else CuboidScene()
     return LiftedFrame(line.source_ref, tuple(without_cuboids(reason, line.label_boxes)), scene)
@@ -252,14 +347,15 @@ def _matrix(rows: tuple[Row, Row, Row]) -> Array:
     return np.array([*rows, (0.0, 0.0, 0.0, 1.0)])
 
 
-def _read_groups(run: Run, part: Part, groups: int, label_bucket: Bucket) -> Iterator[LiftedFrame]:
+def _read_groups(
+    key: Callable[[str, int], str], part: Part, groups: int, label_bucket: Bucket
+) -> Iterator[list[LiftedFrame]]:
     decoder = msgspec.json.Decoder(LiftedFrame)
 
     def read(number: int) -> list[LiftedFrame]:
-        return [decoder.decode(line) for line in label_bucket.lines(run.folder.lifted(part.id, number))]
+        return [decoder.decode(line) for line in label_bucket.lines(key(part.id, number))]
 
-    for frames in map_in_order(read, range(groups), _GROUP_READERS):
-        yield from frames
+    return map_in_order(read, range(groups), _GROUP_READERS)
 
 
 def _smooth(frames: Sequence[LiftedFrame]) -> Iterable[LiftedFrame]:
@@ -280,7 +376,7 @@ def _smooth(frames: Sequence[LiftedFrame]) -> Iterable[LiftedFrame]:
 
 
 def _of_track(frame: LiftedFrame, index: int) -> TrackCuboid:
-    time = int(frame.source.rpartition("/")[2].partition(".")[0]) / _SECOND
+    time = _place(frame)[1] / _SECOND
     sensor: Array = np.zeros(3)
     if frame.scene.camera:
         sensor = np.linalg.inv(_matrix(frame.scene.camera))[:3, 3].astype(np.float64)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         pair_boxes,
         share_in,
     )
-    from autolabel.labels.box_cuboids import BoxCuboid, CameraCuboid, CuboidScene, in_camera
+    from autolabel.labels.box_cuboids import BoxCuboid, CameraCuboid, CuboidProjection, CuboidScene, in_camera
     from autolabel.labels.detections import Box, Detection, Detections, box_iou
     from autolabel.labels.exclusions import (
         ExcludedKind,
@@ -61,6 +61,7 @@ else:
             "box_cuboids": (
                 "BoxCuboid",
                 "CameraCuboid",
+                "CuboidProjection",
                 "CuboidScene",
                 "in_camera",
             ),
@@ -122,6 +123,7 @@ __all__ = [
     "BoxCuboid",
     "BoxLabel",
     "CameraCuboid",
+    "CuboidProjection",
     "CuboidScene",
     "Detection",
     "Detections",

@@ -16,6 +16,21 @@ CuboidOrigin = Literal["", "model and person", "person", "script"]
 DELETED = "deleted by a reviewer"
 
 
+class CuboidProjection(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The box of a cuboid's projection in a picture, cut off at its edges: left, top, width, height in its pixels.
+
+    `truncated`: the share of what the camera faces of the cuboid that is outside of the picture. `occluded`: the share
+    of what is inside the picture that is behind other cuboids of the same frame. Shares are of the solid angle.
+    """
+
+    left: float
+    top: float
+    width: float
+    height: float
+    truncated: float = 0.0
+    occluded: float = 0.0
+
+
 class BoxCuboid(msgspec.Struct, frozen=True, omit_defaults=True):
     """The cuboid of a box in the vehicle's frame: x ahead, y to the left, z up, in metres; or `why` it has none.
 
@@ -25,7 +40,7 @@ class BoxCuboid(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `origin`: where reviewers got the cuboid, whose it is: `model and person` if a reviewer left it as it was, `person`
     if one changed or deleted it, `script` if a script answered. `label`: the class, if a reviewer gave it another one
-    than the box has. A cuboid that was changed has no `cost`.
+    than the box has. A cuboid that was changed has no `cost`. `projections`: by camera, those in which it is visible.
     """
 
     center: Place | None = None
@@ -36,6 +51,7 @@ class BoxCuboid(msgspec.Struct, frozen=True, omit_defaults=True):
     why: str = ""
     origin: CuboidOrigin = ""
     label: str = ""
+    projections: dict[str, CuboidProjection] = {}
 
 
 class AddedCuboid(msgspec.Struct, frozen=True):
@@ -48,13 +64,25 @@ class AddedCuboid(msgspec.Struct, frozen=True):
     origin: CuboidOrigin
 
 
+class NearPicture(msgspec.Struct, frozen=True):
+    """The picture of another camera that is nearest in time, into which the cuboids of a frame are projected.
+
+    `timestamp`: in its key. `motion`: where the vehicle's motion between the two pictures comes from.
+    """
+
+    timestamp: str
+    motion: Literal["poses", "none"]
+
+
 class CuboidScene(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the cuboids of a frame were made from; fields are empty where nothing was lifted.
 
     `frame`: the name of the vehicle's frame. `clouds`: by LiDAR, the timestamp of its point cloud. `motion`: where the
     vehicle's motion between picture and clouds comes from. `camera`: the matrix (3 x 4) from the vehicle's frame to the
     camera's, x to the right, y down, z ahead, by which KITTI's fields follow. `job`: the verification job whose
-    reviewer left the cuboids; `verification`: why it left none of a frame that it had.
+    reviewer left the cuboids; `verification`: why it left none of a frame that it had. `pictures`: by the other cameras
+    that have one near in time. `poses`: by sensor, the matrix (3 x 4) from the vehicle's frame at the time of its
+    picture or point cloud to a frame that stands still; empty without poses.
     """
 
     frame: str = ""
@@ -63,6 +91,8 @@ class CuboidScene(msgspec.Struct, frozen=True, omit_defaults=True):
     camera: tuple[Row, Row, Row] | None = None
     job: str = ""
     verification: str = ""
+    pictures: dict[str, NearPicture] = {}
+    poses: dict[str, tuple[Row, Row, Row]] = {}
 
 
 class CameraCuboid(NamedTuple):
