@@ -61,11 +61,11 @@ def read_class_map(path: Path | None) -> dict[str, str | None] | None:
 def map_classes(mapping: Mapping[str, str | None] | None, form: str) -> ClassMap:
     """Map the classes of the taxonomy to those of an export, in the taxonomy's order, so that indices are stable.
 
-    Classes that the map does not name keep their names. Without a map, KITTI's formats get KITTI's own names. In KITTI,
-    where spaces separate columns, names get `_` in place of spaces.
+    Classes that the map does not name keep their names. Without a map, KITTI's formats get KITTI's own names, and
+    nuScenes its own. In KITTI, where spaces separate columns, names get `_` in place of spaces.
     """
     if mapping is None:
-        mapping = _KITTI_NAMES if form in _KITTI_FORMATS else {}
+        mapping = _KITTI_NAMES if form in _KITTI_FORMATS else _NUSCENES_NAMES if form == "nuscenes" else {}
     names: dict[str, str] = {}
     targets: dict[str, int | Region | None] = {}
     for ours in current_taxonomy().names:
@@ -99,3 +99,15 @@ def _written(name: str, form: str) -> str:
 
 # Where two of KITTI's types are one class of the taxonomy, the first counts.
 _KITTI_NAMES = {ours: theirs for theirs, ours in reversed(kitti.CLASSES.items())}
+
+# Where one class of nuScenes is ours. Its cyclists are bicycles, so `rider` stays.
+_NUSCENES_NAMES = {
+    "car": "vehicle.car",
+    "van": "vehicle.car",
+    "truck": "vehicle.truck",
+    "trailer": "vehicle.trailer",
+    "bus": "vehicle.bus.rigid",
+    "motorcycle": "vehicle.motorcycle",
+    "bicycle": "vehicle.bicycle",
+    "person": "human.pedestrian.adult",
+}

@@ -16,7 +16,7 @@ from autolabel.contracts.wording import counted
 from autolabel_cli.completion import complete_sources
 from autolabel_cli.datasets.classes import map_classes, read_class_map
 from autolabel_cli.datasets.exporting import CARD, IN_GAP, Export
-from autolabel_cli.datasets.formats import FORMATS, Format
+from autolabel_cli.datasets.formats import FORMATS, IN_SPACE, Format
 from autolabel_cli.datasets.sources import find_source, is_file
 from autolabel_cli.datasets.splits import Splitter, Stretches, parse_shares, split_by_file, split_by_hash
 from autolabel_cli.datasets.staging import Labels
@@ -72,6 +72,14 @@ _SHOWN = 10
     metavar="SECONDS",
     help=f"Frames that --split-by time leaves out where the split changes.  [default: {Stretches().gap:g}]",
 )
+@click.option(
+    "--sample-tolerance",
+    type=click.IntRange(min=0),
+    default=50,
+    show_default=True,
+    metavar="MS",
+    help="Most milliseconds between the frames of cameras that are one sample (nuscenes, openlabel).",
+)
 @click.option("--no-images", is_flag=True, help="Write labels without images.")
 @stack_option
 def export(
@@ -85,6 +93,7 @@ def export(
     split_by: str,
     stretch: int | None,
     gap: float | None,
+    sample_tolerance: int,
     no_images: bool,
     stack_name: str,
 ) -> None:
@@ -101,12 +110,15 @@ def export(
     mot             <split>/<drive>.<camera>/gt/gt.txt, seqinfo.ini, img1/
     kitti-tracking  <split>/label_02/<drive>.<camera>.txt, image_02/<drive>.<camera>/
     cvat-video      <split>/<drive>.<camera>/annotations.xml, images/
+    nuscenes        v1.0-<split>/*.json, samples/<channel>/, maps/
+    openlabel       <split>/<drive>.json, <split>/images/
 
-    File names are <drive>.<camera>.<timestamp>; the last three formats number the frames of a camera. All frames of a
+    File names are <drive>.<camera>.<timestamp>; formats of videos number the frames of a camera. All frames of a
     drive are in one split, but for --split-by time, where a stretch is a sequence of its own. The class map renames,
     merges, drops (null) or ignores ("ignore") classes. Ignored boxes become COCO's crowds (one for each category),
-    KITTI's DontCare, VOC's difficult objects, CVAT's label ignore and MOT's boxes without confidence; YOLO has no
-    such boxes. dataset.json lists the contents and their origin.
+    KITTI's DontCare, VOC's difficult objects, CVAT's label ignore and MOT's boxes without confidence; YOLO, nuScenes
+    and OpenLABEL have no such boxes. nuscenes and openlabel have cuboids, and join the frames of a moment to samples.
+    dataset.json lists the contents and their origin.
     """
     if shares and split_file:
         raise click.UsageError("give either --split or --split-file")
@@ -114,7 +126,8 @@ def export(
         raise click.UsageError(f"--split-by {split_by} needs --split: give both")
     cut = _stretches(split_by, stretch, gap)
     # Refused before anything is read.
-    DATUMARO.python()
+    if form not in IN_SPACE:
+        DATUMARO.python()
     mapping = read_class_map(classes)
     stack = _stack(stack_name, sources, images=not no_images, vehicles=split_by == "vehicle")
     splitter = _splitter(shares, split_file, stack if split_by == "vehicle" else None, cut)
@@ -124,9 +137,10 @@ def export(
         "labels": labels,
         "class_map": mapping or {},
         "images": not no_images,
+        **({"sample_tolerance_ms": sample_tolerance} if form in IN_SPACE else {}),
         **({"stretch_seconds": cut.seconds, "gap_seconds": cut.gap} if cut else {}),
     }
-    plan = Export(form, labels, map_classes(mapping, form), splitter, described)
+    plan = Export(form, labels, map_classes(mapping, form), splitter, described, sample_tolerance * 1_000_000)
     with RunDisplay(console) as display:
         found = [find_source(source, stack) for source in dict.fromkeys(sources)]
         card = plan.run(found, stack, folder, not no_images, display.count)

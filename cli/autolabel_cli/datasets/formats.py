@@ -1,4 +1,4 @@
-"""Formats of an export: has staged frames written by datumaro, in a process of its own."""
+"""Formats of an export, and those that datumaro writes, in a process of its own."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from autolabel_cli.datasets.staging import StagedFrame
 from autolabel_cli.errors import CommandError
 from autolabel_cli.installation import DATUMARO
 
-Format = Literal["coco", "kitti", "yolo", "voc", "mot", "kitti-tracking", "cvat-video"]
+Format = Literal["coco", "kitti", "yolo", "voc", "mot", "kitti-tracking", "cvat-video", "nuscenes", "openlabel"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+# Formats with cuboids in the vehicle's frame, and samples of several sensors.
+IN_SPACE: tuple[Format, ...] = ("nuscenes", "openlabel")
 # Formats with a folder of images for each video: the name of a frame by its number.
 _NUMBERED = {"mot": "{:06d}", "kitti-tracking": "{:06d}", "cvat-video": "frame_{:06d}"}
 _FIRST_NUMBERS = {"mot": 1}
@@ -29,6 +31,8 @@ _IMAGES = {
     "mot": "{}/{}/img1",
     "kitti-tracking": "{}/image_02/{}",
     "cvat-video": "{}/{}/images",
+    "nuscenes": "samples/{2}",
+    "openlabel": "{}/images",
 }
 
 
@@ -48,7 +52,14 @@ class _Answer(msgspec.Struct):
 
 def images_folder(form: Format, split: str, video: str = "") -> Path:
     """Return the folder of a split's images in an export; in formats of videos, that of a `video`."""
-    return Path(_IMAGES[form].format(split, video))
+    _, _, camera = video.partition(".")
+    return Path(_IMAGES[form].format(split, video, channel("camera", camera.partition(".")[0]) if camera else ""))
+
+
+def channel(modality: str, sensor: str) -> str:
+    """Return nuScenes' name of a sensor: `front` is CAM_FRONT. Two sensors may have one."""
+    prefix = "CAM" if modality == "camera" else "LIDAR"
+    return f"{prefix}_{sensor.upper().replace('-', '_')}"
 
 
 def has_videos(form: Format) -> bool:

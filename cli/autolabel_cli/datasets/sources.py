@@ -11,6 +11,7 @@ import msgspec
 from autolabel.contracts.frames import is_name
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.labels import Exclusions, read_exclusions
+from autolabel.reporting import Sensors
 from autolabel.triage import Certificate
 from autolabel_cli.drives.frame_copies import copies_of
 from autolabel_cli.drives.results import EXCLUSIONS
@@ -21,12 +22,13 @@ from autolabel_cli.stack import Stack
 _LONGEST_LINE = 1_000_000
 
 
-class _Proof(msgspec.Struct):
-    """The parts of a summary that name its run, and say what was proven of the classes."""
+class RunFacts(msgspec.Struct):
+    """The parts of a summary that name its run, say what was proven of the classes, and have the calibrations."""
 
     drive: str
     run: str
     certificates: tuple[Certificate, ...] = ()
+    sensors: Sensors | None = None
 
 
 class Source(NamedTuple):
@@ -69,10 +71,10 @@ class Source(NamedTuple):
             raise CommandError(f"{beside} is not a list of exclusions ({e}): fetch the run again") from e
         return known.plus(fetched)
 
-    def certificates(self, stack: Stack | None, drive: str, run: str) -> tuple[Certificate, ...]:
-        """Read what was proven of the classes of a run, from its summary, or from the one beside the manifest.
+    def facts(self, stack: Stack | None, drive: str, run: str) -> RunFacts:
+        """Read what the summary of a run says of it, or the summary beside the manifest.
 
-        It is empty without such a summary, and for runs that accept nothing.
+        It says nothing without such a summary.
         """
         body = None
         if self.path is None and stack:
@@ -80,11 +82,11 @@ class Source(NamedTuple):
         elif self.path and (beside := self.path.with_name("summary.json")).is_file():
             body = beside.read_bytes()
         try:
-            found = msgspec.json.decode(body, type=_Proof) if body else None
+            found = msgspec.json.decode(body, type=RunFacts) if body else None
         except msgspec.DecodeError:
             # The file beside the manifest is another program's.
-            return ()
-        return found.certificates if found and (found.drive, found.run) == (drive, run) else ()
+            found = None
+        return found if found and (found.drive, found.run) == (drive, run) else RunFacts(drive, run)
 
 
 def find_source(text: str, stack: Stack | None) -> Source:

@@ -43,7 +43,7 @@ class StagedBox(msgspec.Struct):
     """Object of a frame. `label`: index of its class. `at`: left, top, right, bottom in pixels, inside the frame.
 
     `score`: the models' confidence; None for a box that a person or a script drew or changed. `track`: id of its track,
-    empty without one. `solid`: its cuboid.
+    empty without one. `solid`: its cuboid in the camera's frame; `cuboid`: in the vehicle's, for formats of space.
     """
 
     label: int
@@ -53,6 +53,7 @@ class StagedBox(msgspec.Struct):
     score: float | None = None
     track: str = ""
     solid: CameraCuboid | None = None
+    cuboid: BoxCuboid | None = None
 
 
 class StagedFrame(msgspec.Struct):
@@ -62,6 +63,7 @@ class StagedFrame(msgspec.Struct):
 
     `key` and `etag`: of the object that the labels were made for. `labelled_by`: as in the dataset. `copies`: folder
     that has it under its key; empty when only the stack has it. `source`: name of its source file, empty if unknown.
+    `scene`: what its cuboids were made from, for formats of space.
     """
 
     name: str
@@ -78,6 +80,7 @@ class StagedFrame(msgspec.Struct):
     labelled_by: str
     copies: str = ""
     source: str = ""
+    scene: CuboidScene | None = None
 
 
 class Line(NamedTuple):
@@ -158,8 +161,13 @@ def _decode(line: Line, name: str, part: msgspec.Raw | UnsetType) -> Any:
         raise CommandError(f"{line.origin}: {name} cannot be read: {e}") from e
 
 
-def stage_frame(line: Line, attribute: str, video: str, classes: ClassMap, dropped: Counter[str]) -> StagedFrame:
-    """Stage a frame of a video with its boxes by the class map. `dropped` counts the boxes left out, by reason."""
+def stage_frame(
+    line: Line, attribute: str, video: str, classes: ClassMap, dropped: Counter[str], *, in_space: bool = False
+) -> StagedFrame:
+    """Stage a frame of a video with its boxes by the class map. `dropped` counts the boxes left out, by reason.
+
+    `in_space`: the format has the vehicle's frame.
+    """
     try:
         verified = attribute == VERIFIED
         boxes = line.content.verified_boxes if verified else line.content.prelabel_boxes
@@ -191,6 +199,7 @@ def stage_frame(line: Line, attribute: str, video: str, classes: ClassMap, dropp
     scores, tracks = _scores(line), _of_label(line, attribute, line.content.tracks, [""] * len(boxes))
     cuboids = _of_label(line, attribute, line.content.cuboids, [BoxCuboid()] * len(boxes))
     scene = line.content.cuboids_metadata or CuboidScene()
+    frame.scene = scene if in_space else None
     for box, mark, track, cuboid in zip(boxes, marks, tracks, cuboids, strict=True):
         at = _inside(box, size.width, size.height)
         target = classes.target(box.name, line.origin)
@@ -202,7 +211,8 @@ def stage_frame(line: Line, attribute: str, video: str, classes: ClassMap, dropp
             frame.regions.append(at)
         else:
             marked, solid = (mark.occluded, mark.truncated), in_camera(cuboid, scene)
-            frame.boxes.append(StagedBox(target, at, *marked, scores.get(_place(box)), track, solid))
+            placed = cuboid if in_space and cuboid.center else None
+            frame.boxes.append(StagedBox(target, at, *marked, scores.get(_place(box)), track, solid, placed))
     return frame
 
 

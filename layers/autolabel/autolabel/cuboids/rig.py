@@ -57,6 +57,13 @@ class MountedCamera(NamedTuple):
         return left - x, top - y, right - x, bottom - y
 
     @property
+    def intrinsics(self) -> Array:
+        """Return the matrix (3 x 3) to pixels of the stored picture, from its ideal lens."""
+        matrix = self.projection.matrix[:, :3].copy()
+        matrix[:2, 2] += self.corner
+        return matrix
+
+    @property
     def eye(self) -> Array:
         """Return where all lines of sight meet, in the camera's frame: its origin, but for rectified stereo."""
         matrix = self.projection.matrix

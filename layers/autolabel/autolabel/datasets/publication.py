@@ -20,7 +20,7 @@ from autolabel.labels.manifest import LabelledBy
 from autolabel.reporting.findings import Findings
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.reporting.reviewer_agreement import ReviewerTally
-from autolabel.reporting.summary import CuboidCounts, Summary
+from autolabel.reporting.summary import CuboidCounts, Sensors, Summary
 from autolabel.reporting.vigilance import SeedTally
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.audit_trail import AuditTrail
@@ -206,8 +206,9 @@ def _published(
     status: AcceptanceStatus,
 ) -> Summary:
     """Complete the summary of assembly with the results of verification. A repeated call adds no note twice."""
+    document = run.document
     new = (*(note for job, tally in verification for note in job_notes(job, tally)), *status.fallen)
-    task = run.document.verification.task
+    task = document.verification.task
     reviewers = ReviewerTally()
     for _, tally in verification:
         reviewers.add(tally.reviewers)
@@ -225,7 +226,8 @@ def _published(
         # In the task `segments`, reviewers do not see the boxes.
         agreement=findings.agreement() if task != SEGMENTS else None,
         reviewers=reviewers.agreement(),
-        cuboids=_cuboid_counts(counts) if run.document.cuboids else None,
+        cuboids=_cuboid_counts(counts) if document.cuboids else None,
+        sensors=Sensors(document.cameras, document.lidars) if document.cuboids else None,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from autolabel.contracts.drive import Camera, Lidar
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.verification import BOXES, Task
 from autolabel.labelling.earlier_labels import EarlierCounts
@@ -73,6 +74,13 @@ class CuboidCounts(msgspec.Struct, frozen=True):
     frames: int = 0
 
 
+class Sensors(msgspec.Struct, frozen=True):
+    """The cameras and LiDARs of a run, with their calibrations, as drive.json had them."""
+
+    cameras: dict[str, Camera]
+    lidars: dict[str, Lidar]
+
+
 class Summary(msgspec.Struct, frozen=True):
     """The summary of a run.
 
@@ -85,7 +93,7 @@ class Summary(msgspec.Struct, frozen=True):
     Set when the run is published: `verification`, `dataset`, `labelled_by` (frames of the dataset by labelled-by),
     `unverified` (those without a verified label, by reason, where `#` stands for numbers and ids), `agreement`, and
     `reviewers`, how far several reviewers of the same frames agree, `vigilance`, where reviewers were shown seeds, and
-    `cuboids`, of a drive that asks for them.
+    `cuboids` and the calibrated `sensors`, of a drive that asks for cuboids.
     """
 
     drive: str
@@ -114,3 +122,4 @@ class Summary(msgspec.Struct, frozen=True):
     reviewers: ReviewerAgreement | None = None
     vigilance: Vigilance | None = None
     cuboids: CuboidCounts | None = None
+    sensors: Sensors | None = None
