@@ -17,7 +17,7 @@ ALARMS = tests/e2e/test_alarms.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo cloud notebook check unit lint style types imports words templates format test test-alarms test-browser test-label-studio prove acceptance vigilance mutants chaos upgrade permissions security load bench bench-end-to-end bench-cost quality
-.PHONY: fresh docs build stack-name setup setup-docs setup-ssd setup-blur setup-portal setup-sagemaker setup-export setup-tracks setup-notebook setup-label-studio setup-security requirements clean
+.PHONY: fresh docs build stack-name setup setup-docs setup-ssd setup-blur setup-portal setup-sagemaker setup-export setup-nuscenes setup-tracks setup-notebook setup-label-studio setup-security requirements clean
 
 define HELP
 Usage: make TARGET [NAME=value ...]
@@ -75,6 +75,7 @@ Set up (most targets call what they need)
   setup-portal        The drawing libraries of the worker portal and the console
   setup-sagemaker     The SageMaker SDK, for models of JumpStart and of private hubs
   setup-export        datumaro, for autolabel export
+  setup-nuscenes      The development kit of nuScenes, for a test of autolabel export
   setup-tracks        The metrics of tracks, for autolabel evaluate tracks
   setup-notebook      A kernel with matplotlib, for the notebook
   setup-label-studio  Label Studio, for its tests
@@ -175,6 +176,15 @@ setup-export: .venv-export/stamp
 	@echo "setting up .venv-export (about a minute, 500 MB) ..."
 	@rm -rf .venv-export && $(PYTHON) -m venv .venv-export
 	@.venv-export/bin/python $(PIP_INSTALL) -r requirements/export.txt
+	@touch $@
+
+# The development kit of nuScenes, which reads an export in a test.
+setup-nuscenes: .venv-nuscenes/stamp
+
+.venv-nuscenes/stamp: requirements/nuscenes.txt
+	@echo "setting up .venv-nuscenes (about a minute, 550 MB) ..."
+	@rm -rf .venv-nuscenes && $(PYTHON) -m venv .venv-nuscenes
+	@.venv-nuscenes/bin/python $(PIP_INSTALL) -r requirements/nuscenes.txt
 	@touch $@
 
 # Metrics of tracks, which only `autolabel evaluate tracks` needs.
@@ -349,11 +359,11 @@ requirements:
 	@rm -rf build/pip-tools && $(PYTHON) -m venv build/pip-tools && build/pip-tools/bin/pip install --quiet pip-tools
 	for name in layers/autolabel/requirements layers/logs/requirements layers/video/requirements requirements/dev \
 		requirements/docs requirements/export \
-		requirements/checkov requirements/label-studio requirements/node requirements/notebook requirements/sam \
+		requirements/checkov requirements/label-studio requirements/node requirements/notebook requirements/nuscenes requirements/sam \
 		requirements/sagemaker requirements/security requirements/tracks; do \
 		build/pip-tools/bin/pip-compile --quiet --generate-hashes --no-header --annotation-style line --allow-unsafe \
 			--no-strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 			--output-file $$name.txt $$name.in || exit 1; done
 
 clean:
-	rm -rf build .venv .venv-sam .venv-checkov .venv-security .venv-sagemaker .venv-export .venv-tracks .venv-notebook .venv-label-studio .venv-docs .node .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build .venv .venv-sam .venv-checkov .venv-security .venv-sagemaker .venv-export .venv-nuscenes .venv-tracks .venv-notebook .venv-label-studio .venv-docs .node .mypy_cache .ruff_cache .pytest_cache .hypothesis
