@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from autolabel.cuboids.geometry import Cuboid, Projection, corners
     from autolabel.cuboids.lifted_boxes import lift_boxes, without_cuboids
     from autolabel.cuboids.lifting import Fit, Lifted, NotLifted, Reason, Scene
-    from autolabel.cuboids.projections import project
+    from autolabel.cuboids.projections import project, wireframe
     from autolabel.cuboids.rig import MountedCamera, Rig
     from autolabel.cuboids.smoothing import TrackCuboid, smooth_track
 else:
@@ -24,7 +24,7 @@ else:
             "geometry": ("Cuboid", "Projection", "corners"),
             "lifted_boxes": ("lift_boxes", "without_cuboids"),
             "lifting": ("Fit", "Lifted", "NotLifted", "Reason", "Scene"),
-            "projections": ("project",),
+            "projections": ("project", "wireframe"),
             "rig": ("MountedCamera", "Rig"),
             "smoothing": ("TrackCuboid", "smooth_track"),
         },
@@ -49,5 +49,6 @@ __all__ = [
     "read_poses",
     "read_returns",
     "smooth_track",
+    "wireframe",
     "without_cuboids",
 ]

@@ -90,6 +90,16 @@ def project(camera: MountedCamera, step: Array, cuboids: Sequence[BoxCuboid]) ->
     return found
 
 
+def wireframe(camera: MountedCamera, cuboid: BoxCuboid) -> list[tuple[Array, bool]]:
+    """Return the edges of a cuboid in its own camera's picture: points (m, 2) in pixels, and whether it is in front.
+
+    Edges may go beyond the picture; those behind the camera are left out.
+    """
+    solids = _Solids([cuboid], camera.to_camera, camera.eye)
+    (ahead,), (pixels,) = _edges(camera, solids)
+    return [(pixels[at], bool((_CORNERS[_EDGES[at], 0] > 0).all())) for at in np.flatnonzero(ahead)]
+
+
 def _solid_angles(solids: _Solids, points: Array) -> Array:
     """Return how large the part of a face around each point (n, m, 3) looks from the camera: 0 if it is turned away."""
     areas = np.stack([solids.sizes[:, (axis + 1) % 3] * solids.sizes[:, (axis + 2) % 3] for axis in _AXES], axis=1)
@@ -122,19 +132,8 @@ def _hidden(solids: _Solids, points: Array, pixels: Array, asked: _Mask, boxes: 
 
 def _boxes(camera: MountedCamera, solids: _Solids) -> Array:
     """Return the boxes (n, 4) of the projections, xyxy, inside the picture; NaN where it shows none."""
-    corners = solids.points(_CORNERS)
-    begin, end = corners[:, _EDGES[:, 0]], corners[:, _EDGES[:, 1]]
-    # The part of each edge that is ahead.
-    depths = begin[..., 2], end[..., 2]
-    ahead = np.maximum(*depths) > NEAREST
-    crosses = ahead & (np.minimum(*depths) < NEAREST)
-    cut = np.divide(NEAREST - depths[0], depths[1] - depths[0], out=np.zeros_like(depths[0]), where=crosses)
-    first = np.where(crosses & (depths[0] < NEAREST), cut, 0.0)
-    last = np.where(crosses & (depths[1] < NEAREST), cut, 1.0)
-    shares = np.linspace(0, 1, _BENT_EDGE if camera.lens else 2)
-    along = (first[..., None] + shares * (last - first)[..., None])[..., None]
-    pixels, _ = camera.project(begin[:, :, None] + along * (end - begin)[:, :, None])
-    found = np.full((len(corners), 4), np.nan)
+    ahead, pixels = _edges(camera, solids)
+    found = np.full((len(ahead), 4), np.nan)
     for at, (visible, outline) in enumerate(zip(ahead, pixels, strict=True)):
         if visible.any():
             shape = outline[visible].reshape(-1, 2)
@@ -147,6 +146,22 @@ def _boxes(camera: MountedCamera, solids: _Solids) -> Array:
             if (high - low >= _LEAST_SIDE).all():
                 found[at] = (*low, *high)
     return found
+
+
+def _edges(camera: MountedCamera, solids: _Solids) -> tuple[_Mask, Array]:
+    """Return which edges (n, 12) are ahead, and points (n, 12, m, 2) along the part that is, in pixels."""
+    corners = solids.points(_CORNERS)
+    begin, end = corners[:, _EDGES[:, 0]], corners[:, _EDGES[:, 1]]
+    depths = begin[..., 2], end[..., 2]
+    ahead = np.maximum(*depths) > NEAREST
+    crosses = ahead & (np.minimum(*depths) < NEAREST)
+    cut = np.divide(NEAREST - depths[0], depths[1] - depths[0], out=np.zeros_like(depths[0]), where=crosses)
+    first = np.where(crosses & (depths[0] < NEAREST), cut, 0.0)
+    last = np.where(crosses & (depths[1] < NEAREST), cut, 1.0)
+    shares = np.linspace(0, 1, _BENT_EDGE if camera.lens else 2)
+    along = (first[..., None] + shares * (last - first)[..., None])[..., None]
+    pixels, _ = camera.project(begin[:, :, None] + along * (end - begin)[:, :, None])
+    return ahead, pixels
 
 
 def _hull(points: Array) -> Array:

@@ -18,8 +18,10 @@ from autolabel.labels.image_header import MAX_PIXELS
 from autolabel.labels.image_pixels import MAX_SCANS, as_rgb, open_pixels
 from autolabel.labels.manifest import LabelledBox, ManifestLine
 from autolabel.labels.taxonomy import current_taxonomy
+from autolabel.reporting.cuboid_pictures import CuboidPicture, cuboid_picture
 from autolabel.reporting.edits import ADDED, DELETED, IGNORED, KEPT, MOVED, RELABELLED, Change, compare
 from autolabel.reporting.label_errors import LabelIssue, PixelBox
+from autolabel.reporting.summary import Sensors
 
 PICTURE_WIDTH = 1280
 # The most bytes of all pictures of a page (2.8 million in base64), and of one picture. A frame is saved in the first of
@@ -157,6 +159,10 @@ class Album:
             failures=line.origin.failures,
             label=_label(line),
         )
+
+    def cuboids(self, line: ManifestLine, sensors: Sensors) -> CuboidPicture:
+        """Draw the cuboids of a frame."""
+        return cuboid_picture(line, sensors, _title(line), self._image(line))
 
     def edits(self, line: ManifestLine) -> Comparison:
         """Show the pre-label beside the verified label."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import jinja2
 
     from autolabel.labels.manifest import ManifestLine
+    from autolabel.reporting.cuboid_pictures import CuboidPicture, Ground
     from autolabel.reporting.edits import EditTally
     from autolabel.reporting.findings import Finding, Findings
     from autolabel.reporting.pictures import Comparison, Picture
@@ -51,6 +52,8 @@ KIND_MEANINGS = {
     BETWEEN: "not given to reviewers: the label follows from the key frames beside it",
 }
 PICTURES = 24
+# Of these pictures, so many are shown with their cuboids.
+CUBOID_PICTURES = 8
 # The page names at most this many rejected and failed frames each. Their files have all of them.
 NAMED_ISSUES = 20
 
@@ -82,6 +85,7 @@ def write_report(
 ) -> str:
     """Write the run's report into the label bucket, and return its S3 URI. `findings`: None before verification."""
     # Imported here: a cold start pays for Pillow only if the function makes pictures.
+    from autolabel.reporting.cuboid_pictures import ground_of, has_cuboids
     from autolabel.reporting.pictures import Album, frames_of
 
     changed = [read_line(one.line) for one in findings.worst()] if findings else []
@@ -95,6 +99,8 @@ def write_report(
     contradicted = [album.issues(line, issues) for line, issues in with_issues]
     out_of_time = [album.in_time(*one) for one in timed]
     pictures = [album.picture(line) for line in spread]
+    with_cuboids = [line for line in spread if has_cuboids(line)][:CUBOID_PICTURES] if summary.sensors else []
+    solids = [album.cuboids(line, summary.sensors) for line in with_cuboids if summary.sensors]
     folder = RunFolder(summary.drive, summary.run)
     issues = {
         "Rejected": _first_lines(label_bucket, folder.rejected),
@@ -107,6 +113,8 @@ def write_report(
         worst=worst,
         contradicted=contradicted,
         out_of_time=out_of_time,
+        solids=solids,
+        ground=ground_of(with_cuboids) if solids else None,
         images=album.images,
     )
     key = folder.report
@@ -122,11 +130,13 @@ def render_report(
     worst: Sequence[Comparison] = (),
     contradicted: Sequence[Comparison] = (),
     out_of_time: Sequence[Comparison] = (),
+    solids: Sequence[CuboidPicture] = (),
+    ground: Ground | None = None,
     images: Mapping[str, str] | None = None,
 ) -> str:
     """Render the page as HTML. `issues`: rejected and failed frames with key, reason and detail; `worst`: frames with
     the most changes; `contradicted`: frames with label issues; `out_of_time`: frames that their neighbours contradict;
-    `images`: the frames as data URIs by name."""
+    `solids`: frames with cuboids, seen from above on this `ground`; `images`: the frames as data URIs by name."""
     return (
         _templates()
         .get_template("report.html.jinja")
@@ -138,6 +148,8 @@ def render_report(
             worst=worst,
             contradicted=contradicted,
             out_of_time=out_of_time,
+            solids=solids,
+            ground=ground,
             images=images or {},
             colors=current_taxonomy().colors,
             most=max(summary.classes.values(), default=1),

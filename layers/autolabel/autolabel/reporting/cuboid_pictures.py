@@ -1,0 +1,121 @@
+"""Draws the cuboids of a frame: their edges over the picture, and the ground that they stand on from above."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from autolabel.contracts.drive import DriveDocument
+from autolabel.cuboids import MountedCamera, Rig, wireframe
+from autolabel.labels.box_cuboids import BoxCuboid
+from autolabel.labels.manifest import ManifestLine
+from autolabel.labels.taxonomy import current_taxonomy
+from autolabel.reporting.summary import Sensors
+
+_NO_COLOR = "#757575"
+# Metres around the vehicle and the objects that a view from above shows, and the most that it shows each way.
+_MARGIN, _FARTHEST = 3.0, 80.0
+# A cuboid of which so much is hidden has broken lines.
+_HIDDEN = 0.5
+
+
+class DrawnCuboid(msgspec.Struct, frozen=True):
+    """A cuboid with its class. `text`: for people; `hidden`: whether most of it is behind others.
+
+    `edges`: in pixels of the picture, points for SVG; `front`: those of the front, or of the back where the heading may
+    be off by π. `ground`: its corners seen from above, the front first, in metres to the right and down the page.
+    """
+
+    name: str
+    color: str
+    text: str
+    hidden: bool
+    edges: tuple[str, ...]
+    front: tuple[str, ...]
+    ground: str
+    nose: str
+
+
+class CuboidPicture(msgspec.Struct, frozen=True):
+    """A frame with its cuboids. `image`: its name in the album, empty if it could not be read."""
+
+    title: str
+    width: int
+    height: int
+    image: str
+    cuboids: tuple[DrawnCuboid, ...]
+
+
+class Ground(msgspec.Struct, frozen=True):
+    """The part of the ground that all views from above show, in metres: left, top, width, height; and circles."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    circles: tuple[int, ...]
+
+
+def has_cuboids(line: ManifestLine) -> bool:
+    """Tell whether a line has a cuboid."""
+    return any(one.center for one in line.cuboids or ())
+
+
+def cuboid_picture(line: ManifestLine, sensors: Sensors, title: str, image: str) -> CuboidPicture:
+    """Draw the cuboids of a frame. Without a calibration of its camera, they are seen from above only."""
+    camera = Rig(DriveDocument("", sensors.cameras, lidars=sensors.lidars)).camera(line.origin.camera)
+    colors = current_taxonomy().colors
+    drawn = [
+        _drawn(
+            cuboid,
+            box.name,
+            colors.get(box.name, _NO_COLOR),
+            camera if isinstance(camera, MountedCamera) else None,
+            line,
+        )
+        for box, cuboid in zip(line.label_boxes, line.cuboids or (), strict=False)
+        if cuboid.center and cuboid.size and cuboid.yaw is not None
+    ]
+    return CuboidPicture(title, line.size.width, line.size.height, image, tuple(drawn))
+
+
+def ground_of(lines: Iterable[ManifestLine]) -> Ground:
+    """Return the part of the ground that shows the vehicle and all cuboids of lines, up to 80 m away."""
+    middles = [cuboid.center for line in lines for cuboid in line.cuboids or () if cuboid.center]
+    xs, ys = [0.0, *(x for x, _, _ in middles)], [0.0, *(y for _, y, _ in middles)]
+    front, back, left, right = max(xs), -min(xs), max(ys), -min(ys)
+    up, down, aside, other = (min(side + _MARGIN, _FARTHEST) for side in (front, back, left, right))
+    circles = range(10, math.ceil(math.hypot(max(up, down), max(aside, other))), 10)
+    return Ground(-round(aside, 1), -round(up, 1), round(aside + other, 1), round(up + down, 1), tuple(circles))
+
+
+def _drawn(cuboid: BoxCuboid, name: str, color: str, camera: MountedCamera | None, line: ManifestLine) -> DrawnCuboid:
+    shown = cuboid.projections.get(line.origin.camera)
+    (x, y, _), (length, width, _), yaw = cuboid.center or (0.0,) * 3, cuboid.size or (0.0,) * 3, cuboid.yaw or 0.0
+    cos, sin = math.cos(yaw), math.sin(yaw)
+    # The vehicle's x goes up the page, and its y to the left.
+    corners = [
+        (-(y + sin * along * length + cos * across * width), -(x + cos * along * length - sin * across * width))
+        for along, across in ((0.5, 0.5), (0.5, -0.5), (-0.5, -0.5), (-0.5, 0.5))
+    ]
+    nose = [(-y, -x), (-(y + sin * length / 2), -(x + cos * length / 2))]
+    text = f"{name}, {math.hypot(x, y):.0f} m"
+    if shown and (shown.occluded or shown.truncated):
+        text += f", {shown.occluded:.0%} hidden, {shown.truncated:.0%} outside"
+    edges = wireframe(camera, cuboid) if camera and shown else []
+    return DrawnCuboid(
+        name,
+        color,
+        text,
+        bool(shown and shown.occluded >= _HIDDEN),
+        tuple(_points(points.tolist()) for points, in_front in edges if not in_front),
+        tuple(_points(points.tolist()) for points, in_front in edges if in_front),
+        _points(corners),
+        _points(nose),
+    )
+
+
+def _points(points: Sequence[Sequence[float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
