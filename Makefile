@@ -359,8 +359,8 @@ requirements:
 	@rm -rf build/pip-tools && $(PYTHON) -m venv build/pip-tools && build/pip-tools/bin/pip install --quiet pip-tools
 	for name in layers/autolabel/requirements layers/logs/requirements layers/video/requirements requirements/dev \
 		requirements/docs requirements/export \
-		requirements/checkov requirements/label-studio requirements/node requirements/notebook requirements/nuscenes requirements/sam \
-		requirements/sagemaker requirements/security requirements/tracks; do \
+		requirements/checkov requirements/label-studio requirements/node requirements/notebook requirements/nuscenes \
+		requirements/sam requirements/sagemaker requirements/security requirements/tracks; do \
 		build/pip-tools/bin/pip-compile --quiet --generate-hashes --no-header --annotation-style line --allow-unsafe \
 			--no-strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 			--output-file $$name.txt $$name.in || exit 1; done

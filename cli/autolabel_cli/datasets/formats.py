@@ -57,7 +57,7 @@ def images_folder(form: Format, split: str, video: str = "") -> Path:
 
 
 def channel(modality: str, sensor: str) -> str:
-    """Return nuScenes' name of a sensor: `front` is CAM_FRONT. Two sensors may have one."""
+    """Return nuScenes' name of a sensor: CAM_FRONT of `front`, LIDAR_TOP of `top`. Two sensors may have one."""
     prefix = "CAM" if modality == "camera" else "LIDAR"
     return f"{prefix}_{sensor.upper().replace('-', '_')}"
 

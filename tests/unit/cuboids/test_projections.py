@@ -131,7 +131,7 @@ def test_the_shares_of_a_car_that_is_half_outside_or_half_hidden() -> None:
     assert half
     assert half.truncated == pytest.approx(0.5, abs=0.04)
     assert half.left + half.width == 1200
-    # One of which the left half is behind another, which is half as far away and half as wide.
+    # The left half of a wall is behind another, which is half as far away and half as wide.
     far, near = (
         BoxCuboid((21.5, 0.1, 1.65), (0.001, 2.0, 2.0), 0.0),
         BoxCuboid((11.5, 0.6, 1.65), (0.001, 1.0, 2.0), 0.0),

@@ -132,7 +132,14 @@ def test_the_cuboids_of_a_drive_are_in_its_dataset(pipeline: Pipeline) -> None:
     # A track has one size, although each frame has other points.
     assert len({tuple(line["cuboids"][0]["size"]) for line in dataset(pipeline)}) == 1
     assert reasons(pipeline) == {}
-    assert "6 boxes were lifted to a cuboid" in pipeline.labels.objects[PREFIX + "report.html"].decode()
+    page = pipeline.labels.objects[PREFIX + "report.html"].decode()
+    assert "6 boxes were lifted to a cuboid" in page
+    # From above, and the four edges of the front over each picture.
+    assert (page.count("<polygon"), page.count('class="front"')) == (FRAMES, 4 * FRAMES)
+    published = summary(pipeline).sensors
+    assert published
+    assert published.cameras.keys() == {"front"}
+    assert published.lidars.keys() == {"top"}
 
 
 def at_the_middle(camera: MountedCamera, points: Points, boxes: Sequence[LabelledBox]) -> list[BoxCuboid]:

@@ -17,7 +17,7 @@ _CORNERS = np.array([(x, y, z) for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z i
 _EDGES = np.array([(a, b) for a in range(8) for b in range(a) if np.abs(_CORNERS[a] - _CORNERS[b]).sum() == 1])
 # Points of an edge that a lens bends.
 _BENT_EDGE = 9
-# Each face has so many points each way, and stands for them: steps of a share are some hundredths.
+# Points of a face each way. A share has steps of one hundredth or two.
 _EACH_WAY = 8
 # A point of a face is behind another cuboid if this share of the line to it ends before: not at a face that touches.
 _BEFORE = 0.999

@@ -27,7 +27,7 @@ _ROUNDS = 30
 _CLOSE = 5e-4
 # The clouds of all LiDARs near a picture are in memory at once.
 _MOST_LIDARS = 8
-# Cuboids are projected into the pictures of so many cameras at most.
+# The most cameras into whose pictures cuboids are projected.
 _MOST_CAMERAS = 16
 # The widest angle that a lens may show, as its tangent: 84° beside the axis. Farther points are taken to be there.
 _WIDEST = 10.0

@@ -17,7 +17,7 @@ from autolabel.reporting.summary import Sensors
 _NO_COLOR = "#757575"
 # Metres around the vehicle and the objects that a view from above shows, and the most that it shows each way.
 _MARGIN, _FARTHEST = 3.0, 80.0
-# A cuboid of which so much is hidden has broken lines.
+# A cuboid has broken lines if at least this share of it is hidden.
 _HIDDEN = 0.5
 
 

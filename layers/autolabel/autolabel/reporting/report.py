@@ -52,7 +52,7 @@ KIND_MEANINGS = {
     BETWEEN: "not given to reviewers: the label follows from the key frames beside it",
 }
 PICTURES = 24
-# Of these pictures, so many are shown with their cuboids.
+# The most of these pictures that are shown with their cuboids.
 CUBOID_PICTURES = 8
 # The page names at most this many rejected and failed frames each. Their files have all of them.
 NAMED_ISSUES = 20
