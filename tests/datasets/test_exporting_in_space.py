@@ -157,6 +157,7 @@ def test_nuscenes_tables_have_the_things_where_they_stand(shelf: Shelf, write: C
     twice = card["left_out"]["boxes"]["the same object in another camera"]
     assert card["left_out"]["boxes"] == {"no cuboid": 6, "the same object in another camera": twice}
     assert twice == 3
+    assert card["boxes"] == len(found["sample_annotation"]) == 9
     # A repeated export is the same, byte for byte.
     again = write(DRIVE, "--format", "nuscenes", name="again")
     for path in (folder / "v1.0-train").iterdir():
@@ -264,6 +265,19 @@ def test_openlabel_is_valid_and_has_the_boxes_and_cuboids(
             assert poses or np.allclose(one["place"][:3], line["cuboids"][at]["center"], atol=1e-3)
             expected += 1
     assert len(found) == expected + 6  # the signs
+
+
+def test_no_box_is_lost_where_a_track_comes_twice_in_a_frame(shelf: Shelf, write: Callable[..., Path]) -> None:
+    (line, *_) = lines_of(shelf)
+    line["tracks"] = ["aaaaaaaaaaaa"] * len(line["tracks"])
+    boxes = line["verified"]["annotations"]
+    for box in boxes:
+        box["class_id"] = boxes[0]["class_id"]
+    publish(shelf, [line])
+    (path,) = write(DRIVE, "--format", "openlabel", "--no-images").glob("train/*.json")
+    assert len(json.loads(path.read_text())["openlabel"]["frames"]["0"]["objects"]) == len(boxes)
+    found = tables(write(DRIVE, "--format", "nuscenes", name="other"))
+    assert len(found["sample_annotation"]) == len(boxes) - 1
 
 
 def test_openlabel_goes_without_calibrations_and_cuboids(shelf: Shelf, write: Callable[..., Path]) -> None:

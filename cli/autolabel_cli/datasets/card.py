@@ -99,6 +99,11 @@ class Card:
         self._labelled_by[line.provenance.labelled_by.value] += 1
         self._triage[line.provenance.triage or EVERYTHING] += 1
 
+    def drop_box(self, split: str, name: str, why: str) -> None:
+        """Count a box of an exported frame as left out."""
+        self._boxes[split][name] -= 1
+        self.boxes_left_out[why] += 1
+
     def document(self, **known: Any) -> dict[str, Any]:
         """Make the card, with `known` at its beginning."""
         return {

@@ -20,7 +20,7 @@ from autolabel_cli.datasets.formats import IN_SPACE, Format, has_videos, image_p
 from autolabel_cli.datasets.images import copy_clouds, copy_images
 from autolabel_cli.datasets.nuscenes import write_nuscenes
 from autolabel_cli.datasets.openlabel import write_openlabel
-from autolabel_cli.datasets.samples import DriveRig, read_rig
+from autolabel_cli.datasets.samples import DriveRig, prepare_objects, read_rig
 from autolabel_cli.datasets.sources import Source
 from autolabel_cli.datasets.splits import Splitter
 from autolabel_cli.datasets.staging import NOT_FINAL, Labels, Line, StagedFrame, chosen_label, read_line, stage_frame
@@ -89,7 +89,7 @@ class Export:
     ) -> None:
         names = self.classes.names
         if self.form == "nuscenes":
-            write_nuscenes(made, names, staged, rigs, self.tolerance, card.boxes_left_out, written)
+            write_nuscenes(made, names, staged, rigs, self.tolerance, card.drop_box, written)
         elif self.form == "openlabel":
             write_openlabel(made, names, staged, rigs, self.tolerance, written)
         else:
@@ -117,19 +117,21 @@ class Export:
                 if attribute is None:
                     card.frames_left_out[why] += 1
                     continue
-                in_space = self.form in IN_SPACE
-                if self.form == "nuscenes" and line.frame.camera not in rigs[line.frame.drive].cameras:
+                rig = rigs.get(line.frame.drive)
+                if self.form == "nuscenes" and (rig is None or line.frame.camera not in rig.cameras):
                     card.frames_left_out[_UNCALIBRATED] += 1
                     continue
+                in_space = self.form in IN_SPACE
                 frame = stage_frame(line, attribute, video, self.classes, card.boxes_left_out, in_space=in_space)
                 if self.form in _WITHOUT_REGIONS and frame.regions:
                     why = f"ignored, for which {_WITHOUT_REGIONS[self.form]} has no notion"
                     card.boxes_left_out[why] += len(frame.regions)
                     frame.regions.clear()
-                if self.form == "nuscenes":
-                    flat = len(frame.boxes)
+                if in_space:
+                    prepare_objects(frame, rig.vehicle if rig else "")
+                if self.form == "nuscenes" and (flat := sum(box.cuboid is None for box in frame.boxes)):
+                    card.boxes_left_out[_FLAT] += flat
                     frame.boxes = [box for box in frame.boxes if box.cuboid]
-                    card.boxes_left_out[_FLAT] += flat - len(frame.boxes)
                 card.add_frame(line, frame, split)
                 out[split].write(msgspec.json.encode(frame) + b"\n")
         return card

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -101,15 +100,15 @@ def write_nuscenes(
     staged: Mapping[str, Path],
     rigs: Mapping[str, DriveRig],
     tolerance: int,
-    dropped: Counter[str],
+    drop: Callable[[str, str, str], None],
     written: Callable[[int], None],
 ) -> None:
     """Write staged frames into a folder: the tables `v1.0-<split>` of each split, and an empty map.
 
-    `rigs`: by drive. `tolerance`: of a sample, in ns. `dropped` counts the boxes left out, by reason. Calls
-    `written(count)` meanwhile. Tokens are hashes of names, so a repeated export has the same. Objects that two cameras
-    see at once are one: cuboids of a class whose middle is in the other's; the one with more points stays. CommandError
-    where two sensors of a drive have one name in nuScenes.
+    `rigs`: by drive. `tolerance`: of a sample, in ns. `drop(split, class, why)` is told of each box left out, and
+    `written(count)` of the frames meanwhile. Tokens are hashes of names, so a repeated export has the same. Objects
+    that two cameras see at once are one: cuboids of a class whose middle is in the other's; the one with more points
+    stays. CommandError where two sensors of a drive have one name in nuScenes.
     """
     mask = folder / _MASK
     mask.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +121,7 @@ def write_nuscenes(
         root.mkdir()
         with ExitStack() as files:
             tables = {name: files.enter_context(_Table(root / f"{name}.json")) for name in _TABLES}
-            writer = _Split(tables, split, classes, rigs, dropped)
+            writer = _Split(tables, split, classes, rigs, drop)
             for scene in read_scenes(path, tolerance):
                 for count in writer.write(scene):
                     frames += count
@@ -150,9 +149,9 @@ class _Split:
         split: str,
         classes: Sequence[str],
         rigs: Mapping[str, DriveRig],
-        dropped: Counter[str],
+        drop: Callable[[str, str, str], None],
     ) -> None:
-        self._tables, self._split, self._classes, self._rigs, self._dropped = tables, split, classes, rigs, dropped
+        self._tables, self._split, self._classes, self._rigs, self._drop = tables, split, classes, rigs, drop
         self._logs = dict[str, str]()
         self._sensors = dict[str, str]()
         self._calibrated = dict[tuple[str, str], str]()
@@ -311,7 +310,7 @@ class _Split:
         kept = list[_Placed]()
         for one in found:
             if any(_is_same(one, other) for other in kept):
-                self._dropped[TWICE] += 1
+                self._drop(self._split, one.key[-1], TWICE)
             else:
                 kept.append(one)
         return kept

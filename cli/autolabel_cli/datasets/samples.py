@@ -88,6 +88,16 @@ def read_rig(sensors: Sensors | None) -> DriveRig | None:
     return first and DriveRig(first.vehicle, rig.cameras(first.vehicle), rig.lidars(first.vehicle))
 
 
+def prepare_objects(frame: StagedFrame, vehicle: str) -> None:
+    """Leave out cuboids in another frame than the vehicle's, and the track of a second box of one object in a frame."""
+    seen = set[tuple[int, str]]()
+    foreign = frame.scene is not None and vehicle and frame.scene.frame != vehicle
+    for box in frame.boxes:
+        box.cuboid = None if foreign else box.cuboid
+        box.track = "" if (box.label, box.track) in seen else box.track
+        seen.add((box.label, box.track))
+
+
 def camera_of(frame: StagedFrame) -> str:
     """Return the camera of a staged frame."""
     return frame.video.split(".")[1]
