@@ -52,6 +52,8 @@ def test_the_labels_of_a_drive_with_a_lidar_get_cuboids(pipeline: Pipeline) -> N
         assert np.linalg.norm(np.array(car["center"]) - middle - ((0.5, 0, 0) if at == 1 else 0)) < 0.5
         assert car.get("origin") == {1: "person", 5: None}.get(at, "model and person")
         assert ("added-cuboids" in line) == (at == 4)
+        # The other camera is not calibrated, and a cuboid that a reviewer moved is not projected.
+        assert car.get("projections", {}).keys() == (set() if at == 1 else {"front"})
     # And one size in each part, since a track is smoothed in each alone
     cars = [line["cuboids"][0] for line in lines[:9]]
     assert len({tuple(car["size"]) for car in cars if "size" in car}) <= 2
