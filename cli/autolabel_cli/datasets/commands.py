@@ -15,7 +15,6 @@ from rich.table import Table
 from autolabel.contracts.wording import counted
 from autolabel_cli.completion import complete_sources
 from autolabel_cli.datasets.classes import map_classes, read_class_map
-from autolabel_cli.datasets.exporting import CARD, IN_GAP, Export
 from autolabel_cli.datasets.formats import FORMATS, IN_SPACE, Format
 from autolabel_cli.datasets.sources import find_source, is_file
 from autolabel_cli.datasets.splits import Splitter, Stretches, parse_shares, split_by_file, split_by_hash
@@ -120,6 +119,9 @@ def export(
     and OpenLABEL have no such boxes. nuscenes and openlabel have cuboids, and join the frames of a moment to samples.
     dataset.json lists the contents and their origin.
     """
+    # Imported here, because it loads numpy, which other commands do not need.
+    from autolabel_cli.datasets.exporting import CARD, IN_GAP, Export
+
     if shares and split_file:
         raise click.UsageError("give either --split or --split-file")
     if split_by != "drive" and not shares:

@@ -11,9 +11,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from autolabel.contracts.drive import DriveDocument
+from autolabel.contracts.drive import DriveDocument, Sensors
 from autolabel.cuboids import MountedCamera, Rig
-from autolabel.reporting import Sensors
 from autolabel_cli.datasets.staging import StagedFrame
 
 Array = npt.NDArray[np.float64]

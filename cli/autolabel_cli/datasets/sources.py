@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from autolabel.contracts.drive import Sensors
 from autolabel.contracts.frames import is_name
 from autolabel.contracts.run_folder import RunFolder
 from autolabel.labels import Exclusions, read_exclusions
-from autolabel.reporting import Sensors
 from autolabel.triage import Certificate
 from autolabel_cli.drives.frame_copies import copies_of
 from autolabel_cli.drives.results import EXCLUSIONS

@@ -60,6 +60,13 @@ class Lidar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     extrinsics: dict[str, Any] | None = None
 
 
+class Sensors(msgspec.Struct, frozen=True):
+    """The cameras and LiDARs of a run, with their calibrations, as drive.json had them."""
+
+    cameras: dict[str, Camera]
+    lidars: dict[str, Lidar]
+
+
 class DriveDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The content of drive.json, which closes a drive and describes the recording.
 

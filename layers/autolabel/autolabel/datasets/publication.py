@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from autolabel.contracts.drive import Run
+from autolabel.contracts.drive import Run, Sensors
 from autolabel.contracts.errors import CountMismatch, RunMissing
 from autolabel.contracts.ports import Announcements, Bucket, Runs
 from autolabel.contracts.verification import SEGMENTS
@@ -20,7 +20,7 @@ from autolabel.labels.manifest import LabelledBy
 from autolabel.reporting.findings import Findings
 from autolabel.reporting.report import Gallery, write_report
 from autolabel.reporting.reviewer_agreement import ReviewerTally
-from autolabel.reporting.summary import CuboidCounts, Sensors, Summary
+from autolabel.reporting.summary import CuboidCounts, Summary
 from autolabel.reporting.vigilance import SeedTally
 from autolabel.streams.ordered_map import map_in_order
 from autolabel.triage.audit_trail import AuditTrail

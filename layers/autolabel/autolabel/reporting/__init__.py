@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from autolabel.reporting.prices import Prices, read_prices
     from autolabel.reporting.ranking import Foremost
     from autolabel.reporting.report import Gallery, render_differences, write_report
-    from autolabel.reporting.summary import MANY_REJECTED, Sensors, Summary
+    from autolabel.reporting.summary import MANY_REJECTED, Summary
     from autolabel.reporting.time_errors import TimedIssues, TimedLabel, TimeSearch
     from autolabel.reporting.vigilance import least_rate
 else:
@@ -42,8 +42,6 @@ else:
             ),
             "summary": (
                 "MANY_REJECTED",
-                "Sensors",
-                "Sensors",
                 "Summary",
             ),
             "time_errors": (
@@ -64,7 +62,6 @@ __all__ = [
     "Foremost",
     "Gallery",
     "Prices",
-    "Sensors",
     "Summary",
     "TimeSearch",
     "TimedIssues",

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from autolabel.contracts.drive import DriveDocument
+from autolabel.contracts.drive import DriveDocument, Sensors
 from autolabel.cuboids import MountedCamera, Rig, wireframe
 from autolabel.labels.box_cuboids import BoxCuboid
 from autolabel.labels.manifest import ManifestLine
 from autolabel.labels.taxonomy import current_taxonomy
-from autolabel.reporting.summary import Sensors
 
 _NO_COLOR = "#757575"
 # Metres around the vehicle and the objects that a view from above shows, and the most that it shows each way.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec import UNSET
 
+from autolabel.contracts.drive import Sensors
 from autolabel.contracts.errors import ImageRefused
 from autolabel.contracts.frames import MAX_FRAME_BYTES
 from autolabel.contracts.ports import Bucket
@@ -21,7 +22,6 @@ from autolabel.labels.taxonomy import current_taxonomy
 from autolabel.reporting.cuboid_pictures import CuboidPicture, cuboid_picture
 from autolabel.reporting.edits import ADDED, DELETED, IGNORED, KEPT, MOVED, RELABELLED, Change, compare
 from autolabel.reporting.label_errors import LabelIssue, PixelBox
-from autolabel.reporting.summary import Sensors
 
 PICTURE_WIDTH = 1280
 # The most bytes of all pictures of a page (2.8 million in base64), and of one picture. A frame is saved in the first of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from autolabel.contracts.drive import Camera, Lidar
+from autolabel.contracts.drive import Sensors
 from autolabel.contracts.errors import CountMismatch
 from autolabel.contracts.verification import BOXES, Task
 from autolabel.labelling.earlier_labels import EarlierCounts
@@ -72,13 +72,6 @@ class CuboidCounts(msgspec.Struct, frozen=True):
     added: int = 0
     unverified: dict[str, int] = {}
     frames: int = 0
-
-
-class Sensors(msgspec.Struct, frozen=True):
-    """The cameras and LiDARs of a run, with their calibrations, as drive.json had them."""
-
-    cameras: dict[str, Camera]
-    lidars: dict[str, Lidar]
 
 
 class Summary(msgspec.Struct, frozen=True):
