@@ -64,7 +64,7 @@ def evaluate_cuboids(folder: Path, find: Find | None, tell: Callable[[int, int],
         scene = _scene(cloud, folder / CALIBRATIONS / f"{frame.name}.txt", frame)
         found = list(_boxes(frame, find(frame) if find else None, left_out))
         began = time.perf_counter()
-        lifted = [(scene.lift(name, box), truth) for name, box, truth in found]
+        lifted = [(scene.lift(name, box, drawn=find is None), truth) for name, box, truth in found]
         seconds += time.perf_counter() - began
         for one, truth in lifted:
             if not isinstance(one, Lifted):

@@ -17,6 +17,9 @@ _THICK = 0.1
 _SAMPLE, _TRIALS = 6_000, 200
 # Fewer points on the best plane say nothing.
 _LEAST = 100
+# Points this near to the plane, and to an object, are of the ground beside it, in metres. Against so many of them, the
+# plane counts half.
+_NEAR_PLANE, _BESIDE, _PLANE = 0.3, 3.0, 30
 
 
 class Ground(NamedTuple):
@@ -24,6 +27,21 @@ class Ground(NamedTuple):
 
     turn: Array
     y: float
+
+    def near(self, points: Array) -> Array:
+        """Return those of points (n, 3) of the level frame that may be of the ground."""
+        near: Array = points[np.abs(points[:, 1] - self.y) < _NEAR_PLANE]
+        return near
+
+    def under(self, place: Array, near: Array) -> Ground:
+        """Return the ground at a place (x, z) of the level frame, since roads are not planes.
+
+        Its height is the median of those of `near` beside the place, drawn to the plane where they are few.
+        """
+        heights = near[np.hypot(*(near[:, [0, 2]] - place).T) < _BESIDE, 1] - self.y
+        if not len(heights):
+            return self
+        return self._replace(y=self.y + float(np.median(heights)) * len(heights) / (len(heights) + _PLANE))
 
 
 def find_ground(points: Array) -> Ground | None:

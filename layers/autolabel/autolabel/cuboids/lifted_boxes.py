@@ -10,6 +10,7 @@ from autolabel.cuboids.geometry import Array, Cuboid
 from autolabel.cuboids.ground import Ground
 from autolabel.cuboids.lifting import NotLifted, Reason, Scene
 from autolabel.cuboids.rig import MountedCamera
+from autolabel.labels import Box
 from autolabel.labels.box_cuboids import BoxCuboid
 from autolabel.labels.manifest import LabelledBox
 
@@ -23,16 +24,23 @@ _DECIMALS = 3, 4
 _UP = np.array([0.0, -1.0, 0.0])
 
 
-def lift_boxes(camera: MountedCamera, points: Array, boxes: Iterable[LabelledBox]) -> list[BoxCuboid]:
+def lift_boxes(
+    camera: MountedCamera, points: Array, boxes: Iterable[LabelledBox], shown: Iterable[LabelledBox] = ()
+) -> list[BoxCuboid]:
     """Lift the boxes of a frame, in their order. `points` (n, 3): in the vehicle's frame when the picture was taken.
 
-    The same input gives the same cuboids.
+    `shown`: the boxes of models. One of `boxes` that stands where one of them does is a model's; a person drew the
+    others. The same input gives the same cuboids.
     """
     seen = points @ camera.to_camera[:3, :3].T + camera.to_camera[:3, 3]
     scene = Scene(seen, camera.projection)
     if scene.is_empty:
         return without_cuboids("no points in the picture", boxes)
-    return [_lift(camera, scene, box) if at < _MOST_BOXES else _none("too many boxes") for at, box in enumerate(boxes)]
+    found = {_sides(box) for box in shown}
+    return [
+        _lift(camera, scene, box, drawn=_sides(box) not in found) if at < _MOST_BOXES else _none("too many boxes")
+        for at, box in enumerate(boxes)
+    ]
 
 
 def without_cuboids(reason: Reason, boxes: Iterable[LabelledBox]) -> list[BoxCuboid]:
@@ -53,8 +61,12 @@ def _none(reason: Reason) -> BoxCuboid:
     return BoxCuboid(why=reason)
 
 
-def _lift(camera: MountedCamera, scene: Scene, box: LabelledBox) -> BoxCuboid:
-    lifted = scene.lift(box.name, camera.ideal((box.left, box.top, box.left + box.width, box.top + box.height)))
+def _sides(box: LabelledBox) -> Box:
+    return box.left, box.top, box.left + box.width, box.top + box.height
+
+
+def _lift(camera: MountedCamera, scene: Scene, box: LabelledBox, *, drawn: bool) -> BoxCuboid:
+    lifted = scene.lift(box.name, camera.ideal(_sides(box)), drawn=drawn)
     if isinstance(lifted, NotLifted) or scene.ground is None:
         return _none(lifted.reason if isinstance(lifted, NotLifted) else "no ground")
     if lifted.fit.cost > _MOST_COST:

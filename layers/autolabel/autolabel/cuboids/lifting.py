@@ -28,8 +28,11 @@ _MOST_POINTS = 250
 # sticks out, both in metres, the sides of the projection off as shares of the 2D box, and the size in squared
 # deviations. The first three are of the source of the method; the last was chosen on the development frames.
 _FACES, _OUTSIDE, _SIDES, _SIZE = 1.0, 2.0, 1.2, 0.02
-# A cluster with more points is preferred.
-_POINTS = 0.03
+# Sides of models' boxes are off by 5 % of the box, and those of persons' by 1 %: they weigh less.
+_MODEL_SIDES = 0.5
+# A cluster with more points is preferred, by their logarithm: it is what the box shows, and not a piece of something
+# behind.
+_POINTS = 0.2
 # A point farther than this from a face, in metres, is inside the object (a seat, a mirror); and the most that a point
 # which sticks out costs.
 _FACE_CAP, _OUTSIDE_CAP = 0.3, 1.0
@@ -43,6 +46,9 @@ _POPULATION, _ROUNDS, _KEPT, _SHRINK = 160, 14, 24, 0.78
 # Changes of x, z, yaw, length, width and height in the first round, for an object as large as a car.
 _CHANGES = np.array([0.35, 0.35, 0.12, 0.25, 0.06, 0.08])
 _LEAST_SIZE = 0.3
+# The result is the mean of this many cuboids about the best, spread by the same changes: one that costs _MORE more than
+# the best weighs 1/e of it.
+_NEAR_BEST, _MORE = 600, 0.1
 
 Reason = Literal[
     # Of the drive or the frame.
@@ -115,8 +121,22 @@ class Scene:
         """The ground plane; None without enough of it."""
         return find_ground(self._points)
 
-    def lift(self, name: str, box: Box) -> Lifted | NotLifted:
-        """Lift the 2D box (xyxy, pixels) of an object of class `name`. The same input gives the same cuboid."""
+    @cached_property
+    def _level(self) -> Array:
+        """The points in the level frame."""
+        assert self.ground
+        return self._points @ self.ground.turn.T
+
+    @cached_property
+    def _near_ground(self) -> Array:
+        assert self.ground
+        return self.ground.near(self._level)
+
+    def lift(self, name: str, box: Box, *, drawn: bool = True) -> Lifted | NotLifted:
+        """Lift the 2D box (xyxy, pixels) of an object of class `name`. The same input gives the same cuboid.
+
+        `drawn`: a person drew the box, so its sides are true; those of a model's box count less.
+        """
         size = SIZES.get(name)
         if size is None:
             return NotLifted("no size of its class")
@@ -124,7 +144,7 @@ class Scene:
             return NotLifted("no ground")
         left, top, right, bottom = box
         inside = ((self._pixels >= (left, top)) & (self._pixels <= (right, bottom))).all(axis=1)
-        points = self._points[inside] @ self.ground.turn.T
+        points = self._level[inside]
         above = self.ground.y - points[:, 1]
         points = points[(above > _LOWEST) & (above < _HIGHEST_SHARE * size.height[0])]
         if len(points) < LEAST:
@@ -135,14 +155,15 @@ class Scene:
             cluster = points[chosen]
             if len(cluster) > _MOST_POINTS:
                 cluster = cluster[draw.choice(len(cluster), _MOST_POINTS, replace=False)]
-            problem = _Problem(cluster, self.ground, self._camera, box, size)
+            ground = self.ground.under(np.median(cluster[:, [0, 2]], axis=0), self._near_ground)
+            problem = _Problem(cluster, ground, self._camera, box, size, _SIDES if drawn else _MODEL_SIDES)
             found, cost = _search(problem, draw)
             tried.append((cost - _POINTS * float(np.log(len(chosen))), found, problem, len(chosen)))
         if not tried:
             return NotLifted("too few points")
         _, found, problem, count = min(tried, key=lambda one: one[0])
         x, z, yaw, length, width, height = found
-        place = self.ground.turn.T @ (x, self.ground.y, z)
+        place = self.ground.turn.T @ (x, problem.ground, z)
         yaw = (yaw + np.pi / 2) % np.pi - np.pi / 2
         numbers = map(float, (*place, length, width, height, yaw))
         return Lifted(Cuboid(*numbers), Fit(*(float(part[0]) for part in problem.parts(found[None]))), count)
@@ -151,9 +172,8 @@ class Scene:
 class _Problem:
     """The cost of states (n, 6) in the level frame: x, z, yaw, length, width, height."""
 
-    def __init__(self, points: Array, ground: Ground, camera: Projection, box: Box, size: Size) -> None:
-        self.points, self.size = points, size
-        self._y = ground.y
+    def __init__(self, points: Array, ground: Ground, camera: Projection, box: Box, size: Size, sides: float) -> None:
+        self.points, self.size, self.ground = points, size, ground.y
         level = camera.matrix.copy()
         level[:, :3] = level[:, :3] @ ground.turn.T
         self._camera = Projection(level, camera.width, camera.height)
@@ -161,7 +181,7 @@ class _Problem:
         wide, high = max(right - left, 1.0), max(bottom - top, 1.0)
         cut = (left <= _EDGE, top <= _EDGE, right >= camera.width - 1 - _EDGE, bottom >= camera.height - 1 - _EDGE)
         self._box = np.array(box)
-        self._side_weights = np.where(cut, 0.0, (1 / wide, 1 / high, 1 / wide, 1 / high))
+        self._side_weights = sides * np.where(cut, 0.0, (1 / wide, 1 / high, 1 / wide, 1 / high))
 
     def cost(self, states: Array) -> Array:
         total: Array = np.sum(self.parts(states), axis=0)
@@ -174,7 +194,7 @@ class _Problem:
         along, across = cos * right - sin * ahead, sin * right + cos * ahead
         # The sensor is taken to be at the camera, which is at the origin: it sees the faces on its side.
         from_front, from_side = -cos * x + sin * z, -sin * x - cos * z
-        top = self._y - height
+        top = self.ground - height
         faces = [
             np.where(np.abs(from_front) > length / 2, np.abs(length / 2 - np.sign(from_front) * along), np.inf),
             np.where(np.abs(from_side) > width / 2, np.abs(width / 2 - np.sign(from_side) * across), np.inf),
@@ -187,14 +207,14 @@ class _Problem:
         return (
             _FACES * near.mean(axis=1),
             _OUTSIDE * np.minimum(outside, _OUTSIDE_CAP).mean(axis=1),
-            _SIDES * self._off(states),
+            self._off(states),
             _SIZE * self._unusual(states),
         )
 
     def _off(self, states: Array) -> Array:
-        """Return how far the sides of the projections are off, as shares of the 2D box."""
+        """Return how far the sides of the projections are off, as weighted shares of the 2D box."""
         x, z, yaw, length, width, height = states.T
-        pixels = self._camera.pixels(corners(np.stack([x, np.full_like(x, self._y), z, length, width, height, yaw], 1)))
+        pixels = self._camera.pixels(corners(np.stack([x, np.full_like(x, self.ground), z, length, width, height, yaw], 1)))
         sides = np.concatenate([pixels.min(axis=1), pixels.max(axis=1)], axis=1)
         off: Array = np.abs(sides - self._box) @ self._side_weights
         return off
@@ -206,7 +226,10 @@ class _Problem:
 
 
 def _search(problem: _Problem, draw: np.random.Generator) -> tuple[Array, float]:
-    """Find the state of least cost: a grid of headings and places, then random changes of the best."""
+    """Find the state of least cost: a grid of headings and places, random changes of the best, and the mean of the end.
+
+    Many cuboids explain the points about as well as the best, which is at one end or the other of them by chance.
+    """
     length, width, height = (mean for mean, _ in problem.size)
     # Offsets and changes are of a car; larger and smaller objects scale them.
     scale = length / 3.9
@@ -233,7 +256,13 @@ def _search(problem: _Problem, draw: np.random.Generator) -> tuple[Array, float]
         children += np.where(draw.random((_POPULATION, 1)) < 0.5, steps, 0)
         children[:, 3:] = np.maximum(children[:, 3:], _LEAST_SIZE)
         best, costs = _fittest(np.concatenate([best, children]), np.concatenate([costs, problem.cost(children)]))
-    return best[0], float(costs[0])
+    # Each change and its opposite, so that the mean does not move by chance.
+    spread = draw.normal(size=(_NEAR_BEST // 2, 6)) * changes
+    near = best[0] + np.concatenate([spread, -spread])
+    near[:, 3:] = np.maximum(near[:, 3:], _LEAST_SIZE)
+    weights = np.exp((costs[0] - problem.cost(near)) / _MORE)
+    mean: Array = weights @ near / weights.sum()
+    return mean, float(problem.cost(mean[None])[0])
 
 
 def _sizes_of(size: Size) -> Sequence[float]:

@@ -283,7 +283,7 @@ class _Lifting:
             )
             return _not_lifted(line, next(reasons, missing), camera)
         points = np.concatenate(moved)
-        cuboids = tuple(lift_boxes(camera, points[:, :3], line.label_boxes))
+        cuboids = tuple(lift_boxes(camera, points[:, :3], line.label_boxes, line.prelabel_boxes))
         reviewed = self._run.document.verifies_cuboids and not all(cuboid.why for cuboid in cuboids)
         return LiftedFrame(
             line.source_ref,
