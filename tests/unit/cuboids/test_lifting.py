@@ -84,7 +84,27 @@ def test_a_cuboid_of_a_wrong_place_costs_more() -> None:
     left, top, right, bottom = box_of(CAR)
     moved = Scene(cloud_of(CAR), CAMERA).lift("car", (left + 40, top, right + 40, bottom))
     assert isinstance(moved, Lifted)
-    assert moved.fit.sides > 5 * lift(cloud_of(CAR), CAR).fit.sides
+    assert moved.fit.cost > 2 * lift(cloud_of(CAR), CAR).fit.cost
+
+
+@pytest.mark.parametrize("pixels", [-12, 12])
+def test_a_models_box_beside_the_object_pulls_its_cuboid_less_than_a_persons(pixels: float) -> None:
+    left, top, right, bottom = box_of(CAR)
+    scene, box = Scene(cloud_of(CAR), CAMERA), (left + pixels, top, right + pixels, bottom)
+    drawn, found = (scene.lift("car", box, drawn=drawn) for drawn in (True, False))
+    assert isinstance(drawn, Lifted)
+    assert isinstance(found, Lifted)
+    assert compare(found.cuboid, CAR).ground > compare(drawn.cuboid, CAR).ground
+
+
+@pytest.mark.parametrize("step", [-0.15, 0.15])
+def test_an_object_stands_on_the_ground_beside_it(step: float) -> None:
+    points = cloud_of(CAR)
+    points[np.hypot(points[:, 0] - CAR.x, points[:, 2] - CAR.z) < 5, 1] += step
+    car = CAR._replace(y=GROUND + step)
+    draw = np.random.default_rng(1)
+    beside = np.column_stack([draw.uniform(-3, 5, 200), np.full(200, car.y), draw.uniform(10, 13, 200)])
+    assert abs(lift(np.concatenate([points, beside]), car).cuboid.y - car.y) < 0.06
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,17 @@ def test_boxes_that_the_points_do_not_explain_and_too_many_have_no_cuboid() -> N
     ]
 
 
+def test_a_box_that_stands_where_a_model_had_it_is_lifted_as_a_models() -> None:
+    camera, points = mounted(), in_vehicle(cloud_of(CAR))
+    left, top, right, bottom = box_of(CAR)
+    box = LabelledBox("car", left + 9, top, right - left, bottom - top, 1.0)
+    (drawn,) = lift_boxes(camera, points, [box])
+    (kept,) = lift_boxes(camera, points, [box], [msgspec.structs.replace(box, confidence=0.7)])
+    (changed,) = lift_boxes(camera, points, [box], [msgspec.structs.replace(box, left=left)])
+    assert changed == drawn
+    assert kept != drawn
+
+
 def test_rectified_pictures_have_their_own_matrix_and_turn() -> None:
     turn = np.array([[np.cos(0.02), 0, np.sin(0.02)], [0, 1, 0], [-np.sin(0.02), 0, np.cos(0.02)]])
     moved = CAMERA.matrix.copy()

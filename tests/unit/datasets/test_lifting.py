@@ -142,7 +142,9 @@ def test_the_cuboids_of_a_drive_are_in_its_dataset(pipeline: Pipeline) -> None:
     assert published.lidars.keys() == {"top"}
 
 
-def at_the_middle(camera: MountedCamera, points: Points, boxes: Sequence[LabelledBox]) -> list[BoxCuboid]:
+def at_the_middle(
+    camera: MountedCamera, points: Points, boxes: Sequence[LabelledBox], shown: Sequence[LabelledBox]
+) -> list[BoxCuboid]:
     """Stand in for the fit, which takes most of the time."""
     x, y, z = map(float, points.mean(axis=0))
     return [BoxCuboid((x, y, z), (4.0, 1.6, 1.5), 0.1, 0.2, len(points)) for _ in boxes]
