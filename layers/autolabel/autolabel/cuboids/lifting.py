@@ -122,15 +122,12 @@ class Scene:
         return find_ground(self._points)
 
     @cached_property
-    def _level(self) -> Array:
-        """The points in the level frame."""
-        assert self.ground
-        return self._points @ self.ground.turn.T
-
-    @cached_property
-    def _near_ground(self) -> Array:
-        assert self.ground
-        return self.ground.near(self._level)
+    def _level(self) -> tuple[Ground, Array, Array] | None:
+        """The ground, the points in its level frame, and those of them near the ground."""
+        if self.ground is None:
+            return None
+        level: Array = self._points @ self.ground.turn.T
+        return self.ground, level, self.ground.near(level)
 
     def lift(self, name: str, box: Box, *, drawn: bool = True) -> Lifted | NotLifted:
         """Lift the 2D box (xyxy, pixels) of an object of class `name`. The same input gives the same cuboid.
@@ -140,33 +137,41 @@ class Scene:
         size = SIZES.get(name)
         if size is None:
             return NotLifted("no size of its class")
-        if self.ground is None:
+        if self._level is None:
             return NotLifted("no ground")
+        plane, level, near_ground = self._level
         left, top, right, bottom = box
         inside = ((self._pixels >= (left, top)) & (self._pixels <= (right, bottom))).all(axis=1)
-        points = self._level[inside]
-        above = self.ground.y - points[:, 1]
+        points = level[inside]
+        above = plane.y - points[:, 1]
         points = points[(above > _LOWEST) & (above < _HIGHEST_SHARE * size.height[0])]
         if len(points) < LEAST:
             return NotLifted("too few points")
-        draw = np.random.default_rng(0)
-        tried = list[tuple[float, Array, _Problem, int]]()
+        draw, sides = np.random.default_rng(0), _SIDES if drawn else _MODEL_SIDES
+        best: tuple[float, Array, _Problem, int] | None = None
         for chosen in clusters(points[:, [0, 2]], _MOST_CLUSTERS):
+            worth = _POINTS * float(np.log(len(chosen)))
+            if best and best[0] <= -worth:
+                # It cannot win, since a cost is never below 0, and those after it are smaller.
+                break
             cluster = points[chosen]
             if len(cluster) > _MOST_POINTS:
                 cluster = cluster[draw.choice(len(cluster), _MOST_POINTS, replace=False)]
-            ground = self.ground.under(np.median(cluster[:, [0, 2]], axis=0), self._near_ground)
-            problem = _Problem(cluster, ground, self._camera, box, size, _SIDES if drawn else _MODEL_SIDES)
+            ground = plane.under(np.median(cluster[:, [0, 2]], axis=0), near_ground)
+            problem = _Problem(cluster, ground, self._camera, box, size, sides)
             found, cost = _search(problem, draw)
-            tried.append((cost - _POINTS * float(np.log(len(chosen))), found, problem, len(chosen)))
-        if not tried:
+            if not best or cost - worth < best[0]:
+                best = cost - worth, found, problem, len(chosen)
+        if not best:
             return NotLifted("too few points")
-        _, found, problem, count = min(tried, key=lambda one: one[0])
+        _, found, problem, count = best
         x, z, yaw, length, width, height = found
-        place = self.ground.turn.T @ (x, problem.ground, z)
+        place = plane.turn.T @ (x, problem.ground, z)
         yaw = (yaw + np.pi / 2) % np.pi - np.pi / 2
         numbers = map(float, (*place, length, width, height, yaw))
-        return Lifted(Cuboid(*numbers), Fit(*(float(part[0]) for part in problem.parts(found[None]))), count)
+        fit = Fit(*(float(part[0]) for part in problem.parts(found[None])))
+        # Told as for a drawn box, so that costs of all boxes compare.
+        return Lifted(Cuboid(*numbers), fit._replace(sides=fit.sides * _SIDES / sides), count)
 
 
 class _Problem:
@@ -214,7 +219,8 @@ class _Problem:
     def _off(self, states: Array) -> Array:
         """Return how far the sides of the projections are off, as weighted shares of the 2D box."""
         x, z, yaw, length, width, height = states.T
-        pixels = self._camera.pixels(corners(np.stack([x, np.full_like(x, self.ground), z, length, width, height, yaw], 1)))
+        y = np.full_like(x, self.ground)
+        pixels = self._camera.pixels(corners(np.stack([x, y, z, length, width, height, yaw], 1)))
         sides = np.concatenate([pixels.min(axis=1), pixels.max(axis=1)], axis=1)
         off: Array = np.abs(sides - self._box) @ self._side_weights
         return off
