@@ -17,8 +17,8 @@ _THICK = 0.1
 _SAMPLE, _TRIALS = 6_000, 200
 # Fewer points on the best plane say nothing.
 _LEAST = 100
-# Points this near to the plane, and to an object, are of the ground beside it, in metres. Beside so many of them, the
-# plane counts half.
+# Points this near to the plane, and to an object, are of the ground beside it, in metres. Beside _PLANE of them,
+# the plane counts half.
 _NEAR_PLANE, _BESIDE, _PLANE = 0.3, 3.0, 30
 
 
