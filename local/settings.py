@@ -23,6 +23,7 @@ class CloudSettings:
 
     images: container image name (URI without registry and tag) to the command line of a model server; "{port}" in it is
         replaced.
+    training_images: the same for images of training jobs; the command finds its folders below SAGEMAKER_BASE_DIR.
     annotator: "module:function" that answers labelling jobs, or PEOPLE: the jobs wait at the cloud's worker portal.
     annotator_is_person: the annotator's labels say "human-annotated": "yes", as those of people at the portal do. A
         script's say "no".
@@ -45,6 +46,7 @@ class CloudSettings:
     """
 
     images: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    training_images: Mapping[str, Sequence[str]] = field(default_factory=dict)
     annotator: str = "local:keep_every_box"
     annotator_is_person: bool = False
     wait_scale: float = 1.0
@@ -58,9 +60,9 @@ class CloudSettings:
     keep: bool = False
 
     def __post_init__(self) -> None:
-        for image, command in self.images.items():
+        for image, command in [*self.images.items(), *self.training_images.items()]:
             if isinstance(command, str) or not command:
-                raise SettingsError(f"images[{image!r}] must be a list of arguments, got {command!r}")
+                raise SettingsError(f"the command of image {image!r} must be a list of arguments, got {command!r}")
         module, _, function = self.annotator.partition(":")
         if self.annotator != PEOPLE and not (module and function):
             raise SettingsError(f"annotator must be {PEOPLE!r} or look like 'module:function', got {self.annotator!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import IO, TYPE_CHECKING, Any
 
 import boto3
@@ -68,6 +68,14 @@ class GatewayObjects:
             self._client.put_object(Bucket=uri.bucket, Key=uri.key, Body=body, ContentType=content_type, **encryption)
         except (ClientError, BotoCoreError) as e:
             raise StorageError(f"{uri}: {e}") from e
+
+    def keys(self, prefix: S3Uri) -> Iterator[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=prefix.bucket, Prefix=prefix.key)
+        try:
+            for page in pages:
+                yield from (listed["Key"] for listed in page.get("Contents", []))
+        except (ClientError, BotoCoreError) as e:
+            raise StorageError(f"{prefix}: {e}") from e
 
     def check_exists(self, uri: S3Uri) -> None:
         try:

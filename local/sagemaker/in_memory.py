@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import IO, Any
 
 from local.sagemaker.names import S3Uri
@@ -33,6 +33,11 @@ class MemoryObjects:
 
     def write(self, uri: S3Uri, body: IO[bytes] | bytes, content_type: str, kms_key: str | None = None) -> None:
         self.put(str(uri), body if isinstance(body, bytes) else body.read(), content_type)
+
+    def keys(self, prefix: S3Uri) -> Iterator[str]:
+        with self._lock:
+            found = sorted(uri for uri in self.contents if uri.startswith(str(prefix)))
+        return (S3Uri.parse(uri).key for uri in found)
 
     def check_exists(self, uri: S3Uri) -> None:
         self.open(uri)

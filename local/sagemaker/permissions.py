@@ -12,7 +12,7 @@ from local.sagemaker.names import arn
 
 _RUNTIME_PATH = re.compile(r"/endpoints/([^/]+)/(?:async-)?invocations(?:-response-stream)?")
 _OPERATION = re.compile(
-    r"(?:Create|Describe|Update|Stop|Delete)(Model|EndpointConfig|Endpoint|LabelingJob|Workteam)"
+    r"(?:Create|Describe|Update|Stop|Delete)(Model|EndpointConfig|Endpoint|LabelingJob|TrainingJob|Workteam)"
     r"(?:WeightsAndCapacities)?"
 )
 _KINDS = {
@@ -20,6 +20,7 @@ _KINDS = {
     "EndpointConfig": "endpoint-config",
     "Endpoint": "endpoint",
     "LabelingJob": "labeling-job",
+    "TrainingJob": "training-job",
     "Workteam": "workteam/private-crowd",
 }
 _PASSED = {"iam:PassedToService": "sagemaker.amazonaws.com"}

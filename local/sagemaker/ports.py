@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
@@ -45,6 +45,9 @@ class ObjectStore(Protocol):
 
     def write(self, uri: S3Uri, body: IO[bytes] | bytes, content_type: str, kms_key: str | None = None) -> None:
         """Write a whole object; raises StorageError."""
+
+    def keys(self, prefix: S3Uri) -> Iterator[str]:
+        """Iterate over the keys that begin with a prefix; raises StorageError."""
 
     def check_exists(self, uri: S3Uri) -> None:
         """Raise StorageError unless the object exists."""

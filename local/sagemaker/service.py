@@ -24,6 +24,7 @@ from local.sagemaker.hosting.models import Models
 from local.sagemaker.ports import Cloud
 from local.sagemaker.shapes import check_request, input_shape
 from local.sagemaker.tags import Tags
+from local.sagemaker.training.training_jobs import TrainingJobs
 from local.settings import CloudSettings
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -48,7 +49,9 @@ class Service:
         self.endpoints = endpoints = Endpoints(configs, cloud, folder)
         self.workteams = teams = Workteams()
         self.jobs = jobs = LabelingJobs(cloud, teams.arns, settings, clock, records or Records())
-        self.tags = tags = Tags(lambda: models.arns() | configs.arns() | endpoints.arns() | teams.arns() | jobs.arns())
+        self.training = training = TrainingJobs(cloud, settings.training_images, folder)
+        kinds = (models, configs, endpoints, teams, jobs, training)
+        self.tags = tags = Tags(lambda: set().union(*(kind.arns() for kind in kinds)))
         # Control-plane calls wait for S3 and IAM of this same process: they must not block its event loop.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="sagemaker")
         self._operations: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
@@ -74,13 +77,18 @@ class Service:
             "DescribeLabelingJob": jobs.describe,
             "StopLabelingJob": jobs.stop_job,
             "ListLabelingJobs": jobs.list,
+            "CreateTrainingJob": training.create,
+            "DescribeTrainingJob": training.describe,
+            "StopTrainingJob": training.stop_job,
+            "ListTrainingJobs": training.list,
             "AddTags": tags.add,
             "DeleteTags": tags.remove,
             "ListTags": tags.list,
         }
 
     def stop(self) -> None:
-        """Stop labelling jobs and model servers, and wait for their end."""
+        """Stop jobs and model servers, and wait for their end."""
+        self.training.stop()
         self.jobs.stop()
         self.endpoints.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)

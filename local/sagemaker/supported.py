@@ -29,6 +29,15 @@ _SUPPORTED: dict[str, frozenset[str]] = {
         ProductionVariants.ModelDataDownloadTimeoutInSeconds ProductionVariants.InferenceAmiVersion
         ProductionVariants.ContainerStartupHealthCheckTimeoutInSeconds
         AsyncInferenceConfig.*"""),
+    "CreateTrainingJob": _members("""TrainingJobName HyperParameters.* RoleArn Tags.* Environment.* VpcConfig.*
+        AlgorithmSpecification.TrainingImage AlgorithmSpecification.TrainingInputMode
+        AlgorithmSpecification.EnableSageMakerMetricsTimeSeries
+        InputDataConfig.ChannelName InputDataConfig.ContentType InputDataConfig.InputMode
+        InputDataConfig.DataSource.S3DataSource.S3DataType InputDataConfig.DataSource.S3DataSource.S3Uri
+        InputDataConfig.DataSource.S3DataSource.S3DataDistributionType
+        OutputDataConfig.S3OutputPath OutputDataConfig.KmsKeyId
+        ResourceConfig.InstanceType ResourceConfig.InstanceCount ResourceConfig.VolumeSizeInGB
+        ResourceConfig.VolumeKmsKeyId StoppingCondition.MaxRuntimeInSeconds EnableNetworkIsolation"""),
     "CreateEndpoint": _members("EndpointName EndpointConfigName Tags.*"),
     "UpdateEndpoint": _members("EndpointName EndpointConfigName"),
     "UpdateEndpointWeightsAndCapacities": _members("""EndpointName DesiredWeightsAndCapacities.VariantName

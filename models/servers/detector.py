@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 
@@ -9,7 +11,7 @@ from models.servers.detections import Detections
 from models.servers.grid import decode_grid
 from models.servers.images import Image
 from models.servers.letterbox import letterbox
-from models.servers.weights import Weights
+from models.servers.weights import NETWORK, Weights, artefact_folder
 
 SIDE = 416
 SCORE_FLOOR = 0.03
@@ -26,8 +28,9 @@ class Detector:
     """A loaded YOLOX-Nano. Several threads may use it; each call takes one thread."""
 
     def __init__(self) -> None:
-        """Load the network; raises WeightsMissing."""
-        self._session = one_thread_session(WEIGHTS)
+        """Load the network: that of the model's artefact if it has one; raises WeightsMissing."""
+        own = artefact_folder() / NETWORK
+        self._session = one_thread_session(own if own.is_file() else WEIGHTS.find())
 
     def detect(self, image: Image) -> Detections:
         """Detections with a score of at least SCORE_FLOOR, after suppression within each class."""
@@ -43,9 +46,9 @@ class Detector:
         return Detections(shares, best[likely], classes[likely]).suppressed()
 
 
-def one_thread_session(weights: Weights) -> onnxruntime.InferenceSession:
-    """Load a network that takes one thread of the CPU for each call; raises WeightsMissing."""
+def one_thread_session(weights: Path) -> onnxruntime.InferenceSession:
+    """Load a network that takes one thread of the CPU for each call."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(weights.find()), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])

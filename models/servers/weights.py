@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 from pathlib import Path
 from typing import NamedTuple
+
+
+NETWORK = "model.onnx"
+"""The file of an artefact that holds the network."""
+
+
+def artefact_folder() -> Path:
+    """Return the folder into which the platform has unpacked the model's artefact: /opt/ml/model in a container.
+
+    SAGEMAKER_BASE_DIR names another place than /opt/ml, as in AWS's toolkits for training and inference.
+    """
+    return Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")) / "model"
 
 
 class WeightsMissing(RuntimeError):

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from local.sagemaker.async_inference.invocations import OutputSettings
+from local.sagemaker.containers import image_name
 from local.sagemaker.errors import UnsupportedHere, ValidationFailed
 from local.sagemaker.hosting.fleet import Deployment
-from local.sagemaker.hosting.models import Models, image_name, only_container
+from local.sagemaker.hosting.models import Models, only_container
 from local.sagemaker.names import arn
 from local.sagemaker.registry import Registry, list_page
 from local.sagemaker.supported import refuse_unsupported

@@ -12,6 +12,7 @@ from typing import Any
 from local.sagemaker.async_inference.backlog import Backlog
 from local.sagemaker.async_inference.invocations import OutputSettings
 from local.sagemaker.async_inference.metrics import EndpointMetrics
+from local.sagemaker.containers import BASE, BadArtefact, unpack
 from local.sagemaker.hosting.instances import Instance
 from local.sagemaker.hosting.model_servers import ModelServer, ModelServerFailed
 from local.sagemaker.names import S3Uri
@@ -109,7 +110,6 @@ class Fleet:
         self._retiring.clear()
 
     def _launch(self, count: int, cancelled: threading.Event) -> list[Instance]:
-        self._check_model_data()
         servers = [self._new_server() for _ in range(count)]
         try:
             for server in servers:
@@ -127,18 +127,22 @@ class Fleet:
             instance.open()
         return instances
 
-    def _check_model_data(self) -> None:
-        """Check that the role can read the artefact; the command that stands for the image has its own weights."""
+    def _take_model_data(self, name: str) -> dict[str, str]:
+        """Unpack the artefact as SageMaker does before it starts the container; return the variable that names it."""
         uri = self.deployment.model_data
         if not uri:
-            return
+            return {}
+        base = self._folder / "models" / name
         try:
-            self.access.objects.check_exists(S3Uri.parse(uri))
+            unpack(self.access.objects, S3Uri.parse(uri), base / "model")
         except (StorageError, ValueError) as e:
             raise DeploymentFailed(
                 f"Could not access model data at {uri}: ensure that the role {self.deployment.role} has s3:GetObject "
                 f"and that the object is there ({e})"
             ) from e
+        except BadArtefact as e:
+            raise DeploymentFailed(f"Failed to extract model data archive: {e}") from e
+        return {BASE: str(base.resolve())}
 
     def _new_server(self) -> ModelServer:
         deployment = self.deployment
@@ -149,7 +153,8 @@ class Fleet:
             )
         name = next(self._names)
         log = self._folder / "models" / f"{name}.log"
-        return ModelServer(name, deployment.command, deployment.environment, log, deployment.startup_seconds)
+        environment = {**deployment.environment, **self._take_model_data(name)}
+        return ModelServer(name, deployment.command, environment, log, deployment.startup_seconds)
 
 
 def _abandon_all(servers: Sequence[ModelServer]) -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import os
 import random
-import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-_PROJECT = Path(__file__).resolve().parents[3]
+from local.sagemaker.containers import start_container, stop_container
+
 _PING_SECONDS = 2.0
 _PING_INTERVAL = 0.05
 _GRACE_SECONDS = 1.5
@@ -59,19 +56,8 @@ class ModelServer:
         self._deadline = self._started + self._startup_seconds
         self.port = _free_port()
         command = [part.replace("{port}", str(self.port)) for part in self._command]
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
-            log.write(f"--- {self.name}: {' '.join(command)}\n".encode())
-            log.flush()
-            self._process = subprocess.Popen(
-                [sys.executable, "-S", "-m", "local.sagemaker.hosting.leash", *command],
-                cwd=_PROJECT,
-                env={**_base_environment(), **self._environment, "SAGEMAKER_BIND_TO_PORT": str(self.port)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                process_group=0,
-            )
+        environment = {**self._environment, "SAGEMAKER_BIND_TO_PORT": str(self.port)}
+        self._process = start_container(self.name, command, environment, self.log)
 
     def wait_until_healthy(self, cancelled: threading.Event) -> None:
         """Ping until the server answers 200; raises ModelServerFailed when it ends or its start-up time is over."""
@@ -143,24 +129,7 @@ class ModelServer:
         process = self._process
         if process is None:
             return
-        _signal_group(process, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE_SECONDS)
-        # Children of the server may have ignored the first signal.
-        _signal_group(process, signal.SIGKILL)
-        process.wait()
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
-
-
-def _base_environment() -> dict[str, str]:
-    """Return a container's environment: no credentials, none of the launcher's own settings."""
-    kept = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
-    found = {name: os.environ[name] for name in kept if name in os.environ}
-    return {"HOME": "/tmp", "PYTHONUNBUFFERED": "1", **found}  # noqa: S108
+        stop_container(process, _GRACE_SECONDS)
 
 
 def _ping(port: int) -> bool:

@@ -69,15 +69,6 @@ def only_container(request: Mapping[str, Any]) -> Mapping[str, Any]:
     return container
 
 
-def image_name(image: str) -> str:
-    """Strip registry, tag and digest from a container image's name: `r.example:5000/a/b:1` gives `a/b`."""
-    name = image.partition("@")[0]
-    head, slash, rest = name.partition("/")
-    if slash and ("." in head or ":" in head or head == "localhost"):
-        name = rest
-    return name.rpartition(":")[0] or name
-
-
 def _missing(name: str) -> ValidationFailed:
     missing = arn("model", name)
     return ValidationFailed(f'Could not find model "{missing}".')

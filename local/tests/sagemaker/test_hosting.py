@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.sagemaker.hosting.models import image_name
+from local.sagemaker.containers import image_name
 from local.tests.sagemaker.stand_in import ERROR, ROLE, SUCCESS, StandIn, eventually
 
 
@@ -69,10 +69,10 @@ def test_an_unsupported_member_is_refused_by_name(stand_in: StandIn, container: 
 
 
 def test_an_operation_that_is_not_implemented_is_refused(stand_in: StandIn) -> None:
-    code, message = _error(stand_in.sagemaker.list_training_jobs)
+    code, message = _error(stand_in.sagemaker.list_transform_jobs)
     assert (code, message) == (
         "ValidationException",
-        "Not supported by the embedded cloud: the operation ListTrainingJobs",
+        "Not supported by the embedded cloud: the operation ListTransformJobs",
     )
 
 

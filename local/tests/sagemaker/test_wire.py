@@ -38,8 +38,8 @@ def test_an_operation_that_does_not_exist_is_unknown(stand_in: StandIn) -> None:
 
 
 def test_an_operation_that_is_not_implemented_raises_in_process_too(stand_in: StandIn) -> None:
-    with pytest.raises(UnsupportedHere, match="CreateTrainingJob"):
-        stand_in.service.call("CreateTrainingJob", {})
+    with pytest.raises(UnsupportedHere, match="CreateTransformJob"):
+        stand_in.service.call("CreateTransformJob", {})
 
 
 def test_a_runtime_header_that_should_be_a_number_is_named(stand_in: StandIn) -> None:

@@ -1,4 +1,4 @@
-"""Run a command that cannot outlive its parent: `python -m local.sagemaker.hosting.leash COMMAND…`.
+"""Run a command that cannot outlive its parent: `python -m local.sagemaker.leash COMMAND…`.
 
 The kernel kills the process when the thread that started it ends, however that happens. This is a program of its own
 because code between fork and exec is unsafe in a process with threads.

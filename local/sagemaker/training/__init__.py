@@ -1,0 +1,1 @@
+"""Training jobs: containers that read channels and leave an artefact."""

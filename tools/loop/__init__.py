@@ -1,0 +1,1 @@
+"""`make loop`: the loop that learns, whole, on generated drives in the embedded cloud."""
