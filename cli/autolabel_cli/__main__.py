@@ -31,6 +31,7 @@ from autolabel_cli.operations.commands import (
     stop,
     triage,
 )
+from autolabel_cli.training.commands import train
 
 COMMANDS = (
     upload,
@@ -65,6 +66,8 @@ def main() -> None:
     """Turn recorded drives into labelled datasets."""
 
 
+# Its room stands above that of models, since it reads datasets.
+models.add_command(train)
 for command in COMMANDS:
     main.add_command(command)
 

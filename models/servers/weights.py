@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-
 NETWORK = "model.onnx"
 """The file of an artefact that holds the network."""
 

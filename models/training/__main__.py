@@ -1,8 +1,8 @@
-"""Trains YOLOX-Nano on labelled frames by the contract of SageMaker's training containers: `python -m models.training`.
+"""Trains YOLOX-Nano on labelled frames, as a training container of SageMaker: `python -m models.training`.
 
-It reads the channels `labels` and `frames`, and `start` with the artefact of the model that it begins from; without that
-channel it begins from the weights of the server. It writes `model.onnx`, the same network with other numbers in its last
-layers, and `classes.json`, the class map of the trained model. A failure is told in /opt/ml/output/failure.
+It reads the channels `labels` and `frames`, and `start` with the artefact of the model that it begins from; without
+that channel it begins from the weights of the server. It writes `model.onnx`, the same network with other numbers in
+its last layers, and `classes.json`, the class map of the trained model. A failure is told in /opt/ml/output/failure.
 
 Hyperparameters: `classes` (required), the class map that the model begins from, as a JSON object; `steps`, `batch`,
 `rate`, `hold`, `seed`; `views`, the most pictures that are held in memory, 0.9 MB each.
@@ -106,9 +106,8 @@ def _start(channel: Path) -> Path | None:
 
 def _class_map(asked: Mapping[str, str]) -> dict[str, str]:
     try:
-        found = json.loads(asked["classes"])
-        return {str(name): str(found[name]) for name in found}
-    except (KeyError, ValueError, TypeError) as e:
+        return {str(name): str(of) for name, of in json.loads(asked["classes"]).items()}
+    except (KeyError, ValueError, TypeError, AttributeError) as e:
         raise HyperparameterRefused(f"the hyperparameter classes is not a JSON object of names: {e!r}") from e
 
 

@@ -1,15 +1,16 @@
 """Fits the last layers of a YOLOX network to labelled pictures, with the assignment and losses of YOLOX.
 
-After Ge et al., "YOLOX: Exceeding YOLO Series in 2021" (arXiv 2107.08430): SimOTA with the ten best IoUs and a centre of
-2.5 cells, weights 5, 1 and 1 of the losses of boxes, objectness and classes.
+After Ge et al., "YOLOX: Exceeding YOLO Series in 2021" (arXiv 2107.08430): SimOTA with the ten best IoUs and a centre
+of 2.5 cells, weights 5, 1 and 1 of the losses of boxes, objectness and classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -32,7 +33,7 @@ class View:
     `regions`: [m, 4], where an object may be that nothing is known of.
     """
 
-    features: dict[str, Floats]
+    features: Mapping[str, npt.NDArray[np.floating]]
     boxes: Floats
     channels: Sequence[int]
     regions: Floats
@@ -67,7 +68,7 @@ def fit(
         loss = _loss(network, weights, [views[at] for at in chosen])
         held = sum((weights[name] - began[name]).square().sum() for name in names)
         optimizer.zero_grad()
-        (loss + settings.hold * held).backward()  # type: ignore[no-untyped-call]
+        (loss + settings.hold * held).backward()
         optimizer.step()
         schedule.step()
         decay = min(_DECAY, (1 + step) / (10 + step))

@@ -1,8 +1,8 @@
 """Reads the labelled pictures of a training job's channels.
 
 The channel `labels` has `labels.jsonl`: a line for each frame with `frame`, the path of its picture in the channel
-`frames`; `boxes`, its objects as [class of the taxonomy, left, top, right, bottom]; and `regions`, where an object may be
-that nothing is known of, as [left, top, right, bottom]. All are pixels of the picture. autolabel writes it.
+`frames`; `boxes`, its objects as [class of the taxonomy, left, top, right, bottom]; and `regions`, where an object may
+be that nothing is known of, as [left, top, right, bottom]. All are pixels of the picture. autolabel writes it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from models.servers.image_headers import NotAnImage
@@ -29,7 +28,7 @@ class SamplesRefused(ValueError):
 
 
 class Sample(NamedTuple):
-    """A labelled frame: its picture, the classes of its objects [n], boxes [n, 4] and regions [m, 4], xyxy in pixels."""
+    """A labelled frame: its picture, its objects' classes [n] and boxes [n, 4], and regions [m, 4], xyxy in pixels."""
 
     picture: Path
     classes: tuple[str, ...]
@@ -62,8 +61,9 @@ def views(network: Network, samples: list[Sample], channels: dict[str, int], mos
         except (OSError, NotAnImage) as e:
             raise SamplesRefused(f"{sample.picture.name} cannot be read: {e}") from e
         width = image.shape[1]
+        other = np.ascontiguousarray(image[:, ::-1])
         for mirrored in (False, True):
-            square, scale = letterbox(cv2.flip(image, 1) if mirrored else image, network.side)
+            square, scale = letterbox(other if mirrored else image, network.side)
             boxes, regions = (_mirror(of, width) if mirrored else of for of in (sample.boxes, sample.regions))
             # Half precision: the features of a view are 0.9 MB.
             read = {name: values.astype(np.float16) for name, values in network.read(square).items()}

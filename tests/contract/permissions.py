@@ -51,6 +51,7 @@ TRUSTED: dict[str, list[tuple[str, Tree]]] = {
         ("arn:aws:iam::123456789012:root", {"StringNotLike": {"aws:RequestTag/vehicle": ["", "*_*", "*/*"]}}),
     ],
     "EndpointRole": [("sagemaker.amazonaws.com", THIS_ACCOUNT)],
+    "TrainingRole": [("sagemaker.amazonaws.com", THIS_ACCOUNT)],
     # IfExists: Ground Truth is not documented to send the account.
     "LabelingRole": [("sagemaker.amazonaws.com", {"StringEqualsIfExists": THIS_ACCOUNT["StringEquals"]})],
     "LabelDriveRole": [("states.amazonaws.com", THIS_ACCOUNT)],
@@ -85,6 +86,8 @@ WIDE = {
     f"s3:GetObject arn:aws:s3:::{LABELS}/catalogue/uncertainty/[*]": "uncertainty maps, by recipe",
     f"s3:GetObject arn:aws:s3:::{LABELS}/catalogue/[*]": "the models' documents",
     f"s3:GetObject arn:aws:s3:::{LABELS}/models/[*]": "the models' artefacts",
+    f"s3:GetObject arn:aws:s3:::{INGEST}/drives/[*].*": "frames of drives",
+    f"s3:* arn:aws:s3:::{LABELS}/training/[*]": "training jobs, which are named after their data",
     f"s3:GetObject arn:aws:s3:::{LABELS}/[*]": "an endpoint may write answers at any key",
     "s3:PutObject arn:aws:s3:::AccessLogBucket/[*]": "S3's own access logs",
     "states:* arn:aws:states:*:123456789012:execution:autolabel-label-drive[:/][*]": "the machine's own executions",

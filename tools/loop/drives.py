@@ -50,7 +50,7 @@ class _Object(NamedTuple):
 def draw_frame(drive: str, number: int) -> tuple[Image, tuple[Box, ...]]:
     """Draw a frame of a drive: pixels [360, 640, 3] in BGR, and its objects, the nearest last."""
     image = _background(drive).copy()
-    boxes = []
+    boxes = list[Box]()
     for one in sorted(_objects(drive), key=lambda each: each.depth + each.nearer * number):
         depth = one.depth + one.nearer * number
         middle = (one.x + one.sideways * number) % WIDTH
@@ -130,7 +130,9 @@ def _objects(drive: str) -> Sequence[_Object]:
     return tuple(found)
 
 
-def _fill(image: npt.NDArray[np.int16], box: Box, part: tuple[float, float, float, float], colour: Sequence[int]) -> None:
+def _fill(
+    image: npt.NDArray[np.int16], box: Box, part: tuple[float, float, float, float], colour: Sequence[int]
+) -> None:
     """Fill a part of a box: left, top, right and bottom as shares of it."""
     left, top = box.left + round(part[0] * box.width), box.top + round(part[1] * box.height)
     right, bottom = box.left + round(part[2] * box.width), box.top + round(part[3] * box.height)

@@ -37,7 +37,7 @@ _FILE = click.Path(path_type=Path)
 
 @click.group(cls=CommandGroup)
 def models() -> None:
-    """Add, list, show, remove, restore, calibrate, compare, switch, test and check models."""
+    """Add, list, show, remove, restore, calibrate, compare, train, switch, test and check models."""
 
 
 @models.command("add")
@@ -98,7 +98,7 @@ def add(name: str, stack_name: str, as_json: bool, active: bool | None, **given:
     draft = draft_model(name, given["document"], given["classes"], usual, fields)
     stack = Stack.find(stack_name)
     notes: tuple[str, ...] = ()
-    with _status_line(as_json) as tell:
+    with status_line(as_json) as tell:
         if kind == "endpoint":
             endpoint = given["endpoint"] or _documented_endpoint(given["document"])
             brought = bring_endpoint(stack, draft, endpoint, active=active)
@@ -106,7 +106,7 @@ def add(name: str, stack_name: str, as_json: bool, active: bool | None, **given:
             if kind != "image":
                 tell(f"asking the SageMaker SDK for {given['jumpstart'] or given['content']}")
             source = _source(stack, kind, given)
-            parameters = _pairs("--parameter", given["parameters"])
+            parameters = key_values("--parameter", given["parameters"])
             brought = bring_source(stack, draft, source, parameters=parameters, active=active, tell=tell)
             notes = source.notes
     _tell_brought(stack, brought, notes, as_json)
@@ -173,7 +173,7 @@ def remove(name: str, force: bool, as_json: bool, stack_name: str) -> None:
     the model.
     """
     stack = Stack.find(stack_name)
-    with _status_line(as_json) as tell:
+    with status_line(as_json) as tell:
         removed = remove_model(stack, name, force=force, tell=tell)
     if as_json:
         return print_json(removed._asdict())
@@ -197,7 +197,7 @@ def restore(name: str, as_json: bool, stack_name: str) -> None:
     that wait for it go on by themselves. The catalogue stays as it is. NAME alone is the model's current revision.
     """
     stack = Stack.find(stack_name)
-    with _status_line(as_json) as tell:
+    with status_line(as_json) as tell:
         restored = restore_model(stack, name, tell=tell)
     if as_json:
         return print_json({"id": restored.model.id, "endpoint": restored.endpoint})
@@ -370,7 +370,7 @@ def test(name: str, image: Path, to: Path | None, wait: float, as_json: bool, st
     """
     stack = Stack.find(stack_name)
     model = find_revision(stack, name)
-    with _status_line(as_json) as tell:
+    with status_line(as_json) as tell:
         trial = try_model(stack, model, image, patience=wait, tell=tell)
     if trial.refused:
         fits = ", ".join(f"{decoder} ({counted(count, 'object')})" for decoder, count in trial.fitting.items())
@@ -459,7 +459,7 @@ def _source_kind(given: dict[str, Any]) -> str:
 
 
 def _source(stack: Stack, kind: str, given: dict[str, Any]) -> Source:
-    environment = _pairs("--env", given["environment"])
+    environment = key_values("--env", given["environment"])
     instance_type = given["instance_type"] or ""
     if kind == "image":
         return image_source(given["image"], given["model_data"], given["source_dir"], environment, instance_type)
@@ -488,7 +488,8 @@ def _object(option: str, text: str) -> dict[str, Any]:
         raise click.UsageError(f"{option} takes a JSON object: {e}") from e
 
 
-def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
+def key_values(option: str, given: tuple[str, ...]) -> dict[str, str]:
+    """Read repeated KEY=VALUE of an option. UsageError for another form."""
     pairs = [text.partition("=") for text in given]
     for key, equals, _ in pairs:
         if not key or not equals:
@@ -558,7 +559,7 @@ def _trial_document(trial: Trial, out: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _status_line(as_json: bool) -> Iterator[Tell]:
+def status_line(as_json: bool) -> Iterator[Tell]:
     """Show the progress in one line that changes, or without a terminal as one line for each text."""
     if as_json:
         yield lambda text: None

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from autolabel.contracts.wording import counted
-from autolabel.models import CatalogueIndex
+from autolabel.models import CatalogueIndex, Model
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.catalogue import change_index, find_revision, read_index, with_model
 from autolabel_cli.models.comparison import compared_frames, distinct_drives, favours_none
@@ -64,6 +64,11 @@ def switch_model(stack: Stack, old: str, new: str, drives: Sequence[str], now: d
             f"{counted(len(names), 'drive')} cannot judge a candidate: name {_LEAST_DRIVES} to {_MOST_DRIVES} drives "
             "that the candidate was not trained on"
         )
+    if learned := sorted(trained_drives(stack, models[1]).intersection(names)):
+        raise CommandError(
+            f"{models[1].id} was trained on {', '.join(learned)}, which cannot judge it: name drives that it has not "
+            "seen"
+        )
     verdicts, etag = _read_verdicts(stack)
     for known in verdicts:
         if (known.old, known.new) == (models[0].id, models[1].id) and names == tuple(one.drive for one in known.drives):
@@ -94,6 +99,16 @@ def switch_model(stack: Stack, old: str, new: str, drives: Sequence[str], now: d
     if not stack.labels.write_over(_KEY, body, etag):
         raise CommandError("another command judged a candidate at the same time: give the command again")
     return _applied(stack, verdict, models[0].name)
+
+
+def trained_drives(stack: Stack, model: Model) -> set[str]:
+    """Return the drives that a model was trained on, and those of the models that its training began from."""
+    drives = set[str]()
+    while model.training:
+        drives |= {dataset.drive for dataset in model.training.datasets}
+        # A revision begins from one that was there before, so this ends.
+        model = find_revision(stack, model.training.start)
+    return drives
 
 
 def sign_flip(differences: Sequence[float]) -> float:

@@ -47,7 +47,7 @@ class PlateFinder:
 
     def __init__(self) -> None:
         """Load the network; raises WeightsMissing."""
-        self._session = one_thread_session(WEIGHTS)
+        self._session = one_thread_session(WEIGHTS.find())
         self._input = self._session.get_inputs()[0].name
 
     def find(self, image: Image, vehicles: Floats) -> tuple[Floats, Floats]:

@@ -34,6 +34,23 @@ SEGMENTER = "segmenter"
 """The decoder of models of masks: their answers are read by decode_masks, and have no detections."""
 
 
+class TrainedDataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A dataset that a model was trained on: its drive and run, its frames with a label, and its objects by class."""
+
+    drive: str
+    run: str
+    frames: int
+    objects: dict[str, int]
+
+
+class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a revision was trained: the training job, the `name.revision` that it began from, and its data."""
+
+    job: str
+    start: str
+    datasets: tuple[TrainedDataset, ...]
+
+
 class Model(
     msgspec.Struct,
     frozen=True,
@@ -56,6 +73,8 @@ class Model(
 
     `answers_of`: an earlier revision whose answers this one reads, so that another threshold, class map or calibration
     costs no inference; empty: it reads its own.
+
+    `training`: how it was trained, of revisions that `autolabel models train` made.
     """
 
     name: str
@@ -73,6 +92,7 @@ class Model(
     calibration: dict[str, Calibration] = {}
     purpose: Literal["labels", "views", "masks"] = "labels"
     answers_of: str = ""
+    training: Training | None = None
     content_type: str = "application/x-image"
     accept: str = "application/json;verbose"
     invocation_timeout: int = 60

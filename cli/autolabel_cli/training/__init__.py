@@ -1,0 +1,1 @@
+"""Training: candidates from published datasets, in training jobs of SageMaker."""
