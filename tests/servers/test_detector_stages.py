@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from models.servers.detector import Detector
 from models.servers.grid import STRIDES, decode_grid
 from models.servers.image_headers import NotAnImage, image_size
 from models.servers.images import MAX_PIXELS, decode
@@ -159,3 +161,14 @@ def test_an_exif_rotation_is_ignored() -> None:
     assert obeyed is not None
     assert obeyed.shape == (30, 20, 3)
     assert decode(rotated).shape == (20, 30, 3)
+
+
+def test_the_network_of_an_artefact_goes_before_that_of_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    assert Detector()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.onnx").write_bytes(b"another network")
+    with pytest.raises(Exception, match=r"model\.onnx"):
+        Detector()

@@ -69,7 +69,7 @@ def train_candidate(
     hyperparameters = {**recipe.hyperparameters, "classes": json.dumps(start.classes, sort_keys=True)}
     samples = collect_samples(stack, datasets, scripted=recipe.scripted)
     with samples.labels:
-        said = [start.id, recipe.image, sorted(hyperparameters.items()), samples.digest]
+        said = [stack.name, start.id, recipe.image, sorted(hyperparameters.items()), samples.digest]
         digest = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:_DIGEST]
         job = _job_name(stack.name, name, digest)
         frames = sum(dataset.frames for dataset in samples.datasets)
