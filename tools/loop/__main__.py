@@ -1,7 +1,7 @@
 """`make loop`: three rounds of label, verify, train, judge and switch on generated drives, and a poisoned round.
 
-It fails unless the edits for a frame fall by 30 % from the first to the third round, a candidate is switched on, and
-the candidate of the poisoned round is refused. SHORT=1 shows two rounds with fewer frames.
+It fails unless the edits fall by 30 % from the first to the last round, for a frame and for an object, a candidate is
+switched on, and the candidate of the poisoned round is refused. SHORT=1 shows two rounds with fewer frames.
 """
 
 from __future__ import annotations
@@ -120,11 +120,13 @@ def run_loop(console: Console, scale: Scale) -> int:
         clock.took("relabel")
     minutes = (time.monotonic() - began) / 60
     _show(console, rounds, refused, dict(again), clock, minutes)
-    fall = 1 - rounds[-1].edits.per_frame / rounds[0].edits.per_frame
+    first, last = rounds[0].edits, rounds[-1].edits
+    falls = (1 - last.per_frame / first.per_frame, 1 - last.per_object / first.per_object)
     switched = any(one.verdict and one.verdict.switched for one in rounds)
     figures = {
         "edits": [round(one.edits.per_frame, 3) for one in rounds],
-        "fall": round(fall, 3),
+        "fall_per_frame": round(falls[0], 3),
+        "fall_per_object": round(falls[1], 3),
         "switched": switched,
         "poisoned_p": refused.p,
         "poisoned_switched": refused.switched,
@@ -133,8 +135,8 @@ def run_loop(console: Console, scale: Scale) -> int:
         "seconds": dict(clock.seconds),
     }
     (OUT / "loop.json").write_text(json.dumps(figures, indent=2))
-    console.print(f"edits for a frame fell by {fall:.0%}; {minutes:.1f} minutes", highlight=False)
-    return 0 if fall >= LEAST_FALL and switched and not refused.switched else 1
+    console.print(f"edits fell by {falls[0]:.0%} for a frame, {falls[1]:.0%} for an object", highlight=False)
+    return 0 if min(falls) >= LEAST_FALL and switched and not refused.switched else 1
 
 
 def _candidate(
@@ -160,7 +162,8 @@ def _show(
         "frames",
         "objects",
         "edits",
-        "edits a frame",
+        "a frame",
+        "an object",
         "candidate",
         "p",
         "level",
@@ -170,8 +173,17 @@ def _show(
     for number, one in enumerate(rounds, start=1):
         counts = (str(each) for each in one.edits)
         frames, edits, objects = counts
-        table.add_row(str(number), one.model, frames, objects, edits, f"{one.edits.per_frame:.2f}", *_said(one.verdict))
-    table.add_row("poisoned", refused.old, "", "", "", "", *_said(refused))
+        table.add_row(
+            str(number),
+            one.model,
+            frames,
+            objects,
+            edits,
+            f"{one.edits.per_frame:.2f}",
+            f"{one.edits.per_object:.2f}",
+            *_said(one.verdict),
+        )
+    table.add_row("poisoned", refused.old, "", "", "", "", "", *_said(refused))
     console.print(table, highlight=False)
     kinds = ", ".join(f"{count} {kind}" for kind, count in again.items())
     console.print(f"the first drive again, with the last model: {kinds}", highlight=False)

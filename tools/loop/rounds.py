@@ -42,6 +42,11 @@ class Edits(NamedTuple):
     def per_frame(self) -> float:
         return self.edits / self.frames
 
+    @property
+    def per_object(self) -> float:
+        """Edits for an object: drives differ in how many objects a frame has."""
+        return self.edits / self.objects
+
 
 def label_drives(
     stack: Stack, names: Sequence[str], frames: int, models: tuple[str, ...] | None = None, *, blind: bool = False
