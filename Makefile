@@ -58,7 +58,7 @@ Prove and measure
   bench-end-to-end    Measure drives against a notebook's loop, also with AWS-like latencies (FRAMES=)
   bench-cost          Meter a drive; print where each dollar of a million frames goes (FRAMES=)
   quality             Score models against labels: autolabel evaluate boxes (LABELS=<folder>, MODELS=, LEVEL=)
-  loop                Label, train, judge and switch in three rounds on generated drives (SHORT=1: two short ones)
+  loop                Label, train, judge and switch on generated drives (SHORT=1: two short rounds)
   fresh               Run make demo in a new Debian; needs root and debootstrap (SUITE=, COMMAND=)
 
 Read
