@@ -401,7 +401,7 @@ def check_segmenter_command(url: str, timeout: float, as_json: bool) -> None:
     from autolabel_cli.models.segmenter_check import check_segmenter
     from autolabel_cli.models.segmenter_client import Segmenter
 
-    with Segmenter(url, timeout) as segmenter, _status_line(as_json) as tell:
+    with Segmenter(url, timeout) as segmenter, status_line(as_json) as tell:
         found = check_segmenter(segmenter, tell)
     if as_json:
         print_json(found)
