@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from autolabel_cli import __version__
+from autolabel_cli.calibration.commands import calibration
 from autolabel_cli.datasets.browsing import browse
 from autolabel_cli.datasets.commands import differences, export
 from autolabel_cli.drives.commands import fetch, report, upload, watch
@@ -47,6 +48,7 @@ COMMANDS = (
     stop,
     triage,
     doctor,
+    calibration,
     capacity,
     cost,
     forget,

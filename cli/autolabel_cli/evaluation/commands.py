@@ -17,7 +17,13 @@ from autolabel.contracts.wording import counted
 from autolabel.sequences import LEAST_RATE
 from autolabel_cli.drives.display import RunDisplay
 from autolabel_cli.errors import CommandError, CommandGroup
-from autolabel_cli.evaluation.document import BestAlone, EvaluationDocument, MasksDocument, ReviewSpeedDocument
+from autolabel_cli.evaluation.document import (
+    BestAlone,
+    EvaluationDocument,
+    IssuesDocument,
+    MasksDocument,
+    ReviewSpeedDocument,
+)
 from autolabel_cli.models.kitti import LEVELS
 from autolabel_cli.options import json_option, stack_option
 from autolabel_cli.output import console, print_json, print_table
@@ -341,16 +347,70 @@ def label_issues(labels: Path, rate: float, share: float, seed: int, as_json: bo
     if as_json:
         return print_json(document)
     counts = f"{counted(document.sequences, 'sequence')}, {counted(document.frames, 'frame')}"
+    return _show_issues(f"{labels}: {counts}, {counted(document.boxes, 'box', 'boxes')}", document)
+
+
+def _show_issues(title: str, document: IssuesDocument) -> None:
     seeded = counted(sum(document.seeded.values()), "error")
-    console.print(
-        f"{labels}: {counts}, {counted(document.boxes, 'box', 'boxes')}, {seeded}", highlight=False, markup=False
-    )
+    console.print(f"{title}, {seeded}", highlight=False, markup=False, soft_wrap=True)
     said = f"the first {counted(document.issues, 'issue')} hold {document.found['all']:.1%} of the errors"
     by_kind = ", ".join(f"{kind} {found:.1%}" for kind, found in document.found.items() if kind != "all")
     console.print(
         f"{said} ({by_kind}); {document.right:.1%} of these issues are such errors", highlight=False, markup=False
     )
-    return None
+
+
+@evaluate.command("sensor-issues")
+@click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--list", "listed", is_flag=True, help="List the label issues of FOLDER as it is, and seed none.")
+@click.option(
+    "--scenes", type=click.IntRange(1), default=40, show_default=True, help="Generated scenes, without FOLDER."
+)
+@click.option("--draws", type=click.IntRange(1), default=10, show_default=True, help="How often to seed errors.")
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="Part of the ranking to look at, as a share of the number of boxes.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Other seeds choose other errors.")
+@json_option
+def sensor_issues(
+    folder: Path | None, listed: bool, scenes: int, draws: int, share: float, seed: int, as_json: bool
+) -> None:
+    """Seed errors into labels with points, and count those among the first label issues across sensors.
+
+    Boxes are invented, taken away in all cameras, or get another class in one of two. FOLDER is in KITTI's format:
+    image_2/, label_2/, calib/, and velodyne/ with .bin or .pcd files; with P3 in calib/, the labelled cuboids give the
+    boxes of a second camera. Without FOLDER, the scenes are generated. It needs the extras `calibration` and `cuboids`.
+    """
+    if listed and folder is None:
+        raise click.UsageError("--list needs FOLDER")
+    try:
+        from autolabel_cli.evaluation.sensor_issues import evaluate_sensor_issues, list_sensor_issues
+    except ModuleNotFoundError as e:
+        raise CommandError(f"{e.name} is not installed: pip install 'autolabel[calibration,cuboids]'") from e
+
+    with _files_as_errors(folder or Path()):
+        if listed and folder:
+            issues = list_sensor_issues(folder)
+            if as_json:
+                return print_json(issues)
+            table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+            for column in ("frame", "camera", "issue", "suspicion", "box", "points", "other camera"):
+                table.add_column(column)
+            for frame, one in issues:
+                box = ", ".join(f"{side:.0f}" for side in one.box)
+                other = f"{one.name} in {one.other}" if one.other else ""
+                table.add_row(frame, one.camera, one.kind, f"{one.suspicion:.2f}", box, str(one.points), other)
+            print_table(console, table)
+            return None
+        document = evaluate_sensor_issues(folder, scenes=scenes, draws=draws, seed=seed, share=share)
+    if as_json:
+        return print_json(document)
+    counts = f"{counted(document.frames, 'frame')}, {counted(document.boxes, 'box', 'boxes')}"
+    return _show_issues(f"{folder or 'generated scenes'}: {counts}, {counted(document.sequences, 'draw')}", document)
 
 
 @evaluate.command("cuboids")
@@ -401,6 +461,67 @@ def cuboids(folder: Path, boxes: str, models: str | None, as_json: bool) -> None
     print_table(console, table)
     for why, count in document.left_out.items():
         console.print(f"{why}: {count:,}", highlight=False)
+    return None
+
+
+@evaluate.command("calibration")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--induce",
+    metavar="DEG",
+    type=click.FloatRange(0, 2),
+    default=0.0,
+    show_default=True,
+    help="Turn the sensors against each other by this angle, about a random axis in each draw.",
+)
+@click.option("--draws", type=click.IntRange(1), default=6, show_default=True, help="How often to draw frames.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Other seeds draw other frames and axes.")
+@click.option("--lanes", is_flag=True, help="Check yaw and pitch by the lanes of the pictures, without points.")
+@click.option(
+    "--focal", metavar="PIXELS", type=click.FloatRange(1), help="With --lanes: the focal length, without calib/."
+)
+@json_option
+def calibration(
+    folder: Path, induce: float, draws: int, seed: int, lanes: bool, focal: float | None, as_json: bool
+) -> None:
+    """Measure what the calibration watch finds in FOLDER, of nothing or of a rotation that is induced.
+
+    FOLDER is in KITTI's format: image_2/, calib/, and velodyne/ with .bin or .pcd files. In each draw 20 of its frames
+    are taken. With --lanes the frames are 40 in a row, and what is found is compared with what all frames say. It needs
+    the extras `calibration` and `cuboids`.
+    """
+    if focal and not lanes:
+        raise click.UsageError("--focal needs --lanes")
+    try:
+        from autolabel_cli.evaluation.calibration import evaluate_by_lanes, evaluate_by_lidar
+    except ModuleNotFoundError as e:
+        raise CommandError(f"{e.name} is not installed: pip install 'autolabel[calibration,cuboids]'") from e
+
+    with _files_as_errors(folder), ExitStack() as running:
+        display = None if as_json else running.enter_context(RunDisplay(console))
+
+        def tell(count: int, total: int) -> None:
+            if display:
+                display.count("draws", count, total)
+
+        if lanes:
+            document = evaluate_by_lanes(folder, focal, induce=induce, draws=draws, seed=seed, tell=tell)
+        else:
+            document = evaluate_by_lidar(folder, induce=induce, draws=draws, seed=seed, tell=tell)
+    if as_json:
+        return print_json(document)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in ("induced x, y, z", "found", "left over", "uncertainty", "verdict"):
+        table.add_column(column)
+    for draw in document.draws:
+        induced, found = (", ".join(f"{one:+.2f}" for one in turn or ()) for turn in (draw.induced, draw.found))
+        rest = (f"{one:.2f}°" if one is not None else "-" for one in (draw.left, draw.uncertainty))
+        table.add_row(induced, found or "-", *rest, draw.verdict)
+    print_table(console, table)
+    said = f"{counted(document.frames, 'frame')}; {document.turned} of {counted(draws, 'draw')} turned"
+    worst = f"; largest angle left over {document.worst:.2f}°" if document.worst is not None else ""
+    console.print(f"{said}, {document.silent} with too little evidence{worst}", highlight=False)
+    _warn("left out", Counter(document.left_out))
     return None
 
 

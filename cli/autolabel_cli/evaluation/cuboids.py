@@ -56,7 +56,7 @@ def evaluate_cuboids(folder: Path, find: Find | None, tell: Callable[[int, int],
     labelled = read_labelled_folder(folder)
     for count, frame in enumerate(labelled, start=1):
         tell(count, len(labelled))
-        cloud = next((path for path in _clouds(folder, frame.name) if path.is_file()), None)
+        cloud = next((path for path in clouds_of(folder, frame.name) if path.is_file()), None)
         if cloud is None:
             left_out["frames without points"] += 1
             continue
@@ -117,7 +117,7 @@ def _boxes(frame: LabelledFrame, found: Detections | None, left_out: Counter[str
     for thing in frame.objects:
         if thing.type not in _TYPES or thing.box is None or thing.box[3] - thing.box[1] < _LEAST_HEIGHT:
             continue
-        truth = _solid(thing, f"{thing.type} of frame {frame.name}")
+        truth = solid_of(thing, f"{thing.type} of frame {frame.name}")
         if truth.z > _FARTHEST:
             continue
         if found is None:
@@ -131,7 +131,8 @@ def _boxes(frame: LabelledFrame, found: Detections | None, left_out: Counter[str
             yield best.name, best.box, truth
 
 
-def _solid(thing: KittiObject, origin: str) -> Cuboid:
+def solid_of(thing: KittiObject, origin: str) -> Cuboid:
+    """Return the labelled cuboid of an object. CommandError, which names `origin`, if it has none."""
     try:
         height, width, length, x, y, z, yaw = map(float, thing.solid)
     except ValueError as e:
@@ -141,19 +142,20 @@ def _solid(thing: KittiObject, origin: str) -> Cuboid:
     return Cuboid(x, y, z, length, width, height, yaw)
 
 
-def _clouds(folder: Path, name: str) -> list[Path]:
+def clouds_of(folder: Path, name: str) -> list[Path]:
+    """Return where the cloud of a frame may be."""
     return [folder / CLOUDS / f"{name}{suffix}" for suffix in (".bin", ".pcd")]
 
 
 def _scene(cloud: Path, calibration: Path, frame: LabelledFrame) -> Scene:
-    points = _read_points(cloud)
-    known = _read_calibration(calibration)
+    points = read_cloud(cloud)
+    known = read_calibration(calibration)
     to_camera, rectify = known["Tr_velo_to_cam"].reshape(3, 4), known["R0_rect"].reshape(3, 3)
     camera = Projection(known["P2"].reshape(3, 4), frame.width, frame.height)
     return Scene((points @ to_camera[:, :3].T + to_camera[:, 3]) @ rectify.T, camera)
 
 
-def _read_points(cloud: Path) -> Points:
+def read_cloud(cloud: Path) -> Points:
     """Read x, y and z of the finite points."""
     try:
         if cloud.suffix == ".pcd":
@@ -172,17 +174,19 @@ def _read_points(cloud: Path) -> Points:
 _KNOWN = {"P2": 12, "R0_rect": 9, "Tr_velo_to_cam": 12}
 
 
-def _read_calibration(path: Path) -> dict[str, Points]:
+def read_calibration(path: Path, optional: str = "") -> dict[str, Points]:
+    """Read what counts of a frame's calibration, and the matrix `optional` if it is there. CommandError if broken."""
     try:
         rows = dict(line.split(":", 1) for line in path.read_text("utf-8").splitlines() if ":" in line)
-        known = {name: np.array(rows[name].split(), np.float64) for name in _KNOWN}
+        also = {optional: 12} if optional in rows else {}
+        known = {name: np.array(rows[name].split(), np.float64) for name in _KNOWN | also}
     except OSError as e:
         raise CommandError(f"{path} cannot be read: {e.strerror}: it is the calibration of a frame with points") from e
     except KeyError as e:
         raise CommandError(f"{path} has no {e.args[0]}: it needs {', '.join(_KNOWN)}") from e
     except ValueError as e:
         raise CommandError(f"{path} is not a calibration: {e}") from e
-    for name, count in _KNOWN.items():
+    for name, count in (_KNOWN | also).items():
         if len(known[name]) != count or not np.isfinite(known[name]).all():
             raise CommandError(f"{path}: {name} needs {count} finite numbers")
     return known

@@ -78,7 +78,7 @@ class TracksDocument(TrackScores, frozen=True, kw_only=True):
 
 
 class IssuesDocument(msgspec.Struct, frozen=True):
-    """The document of `evaluate label-issues`.
+    """The document of `evaluate label-issues`, and of `evaluate sensor-issues`, whose `sequences` are draws.
 
     `seeded`: errors by kind; `found`: the share of them among the first label issues, by kind and in `all`, where the
     number of these issues is a `share` of the `boxes`. `right`: the share of these issues that are seeded errors.
@@ -299,3 +299,35 @@ class BoxFilling(msgspec.Struct, frozen=True):
 
     ap: float | None
     scores: MaskScores
+
+
+class InducedTurn(msgspec.Struct, frozen=True):
+    """A draw of `evaluate calibration`: some frames, whose sensors were turned against each other on purpose.
+
+    Angles are in degrees, about the camera's x, y and z. `induced`: the rotation vector that a right check finds;
+    `found`: what it found; `left`: the angle between both; null where nothing was measured. `verdict`: of the check.
+    """
+
+    frames: int
+    induced: tuple[float, float, float]
+    found: tuple[float, float, float] | None
+    left: float | None
+    uncertainty: float | None
+    verdict: str
+
+
+class CalibrationScores(msgspec.Struct, frozen=True):
+    """The document of `evaluate calibration`. `method`: `lidar` or `lanes`. `frames`: that can be used.
+
+    `turned`: draws whose verdict is that; `silent`: those of too little evidence. `worst`: the largest angle left over
+    in the other draws; null without any.
+    """
+
+    method: str
+    frames: int
+    induced: float
+    turned: int
+    silent: int
+    worst: float | None
+    draws: tuple[InducedTurn, ...]
+    left_out: dict[str, int]

@@ -89,7 +89,7 @@ def test_every_library_that_the_command_imports_is_required() -> None:
     known = packages_distributions()
     imported = {known[library][0].lower() for library in libraries}
     # OpenCV, which only videos need, and the readers of logs.
-    extras = [DECLARED["optional-dependencies"][extra] for extra in ("video", "logs", "cuboids")]
+    extras = [DECLARED["optional-dependencies"][extra] for extra in ("video", "logs", "cuboids", "calibration")]
     assert imported == names(DECLARED["dependencies"]) | {name for extra in extras for name in names(extra)}
 
 

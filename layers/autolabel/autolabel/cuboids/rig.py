@@ -111,6 +111,10 @@ class Rig:
         good = ((name, one) for name, one in cameras if isinstance(one, MountedCamera) and one.vehicle == vehicle)
         return dict(islice(good, _MOST_CAMERAS))
 
+    def place(self, camera: str) -> Transform | None:
+        """Return where a camera is in the vehicle's frame; None if its extrinsics have another form."""
+        return _place(self._cameras[camera].extrinsics)
+
     def lidars(self, vehicle: str) -> dict[str, Array]:
         """Return the matrices (4 x 4) from the frames of the LiDARs to that of the vehicle: of the first 8 by name."""
         places = [(name, at) for name, at in sorted(self._lidars.items()) if at and at.parent == vehicle]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from autolabel.reporting.prices import Prices, read_prices
     from autolabel.reporting.ranking import Foremost
     from autolabel.reporting.report import Gallery, render_differences, write_report
+    from autolabel.reporting.sensor_errors import CameraLabel, SensorIssue, find_sensor_issues
     from autolabel.reporting.summary import MANY_REJECTED, Summary
     from autolabel.reporting.time_errors import TimedIssues, TimedLabel, TimeSearch
     from autolabel.reporting.vigilance import least_rate
@@ -40,6 +41,11 @@ else:
                 "render_differences",
                 "write_report",
             ),
+            "sensor_errors": (
+                "CameraLabel",
+                "SensorIssue",
+                "find_sensor_issues",
+            ),
             "summary": (
                 "MANY_REJECTED",
                 "Summary",
@@ -56,17 +62,20 @@ else:
 __all__ = [
     "MANY_REJECTED",
     "Album",
+    "CameraLabel",
     "ClassEdits",
     "EditTally",
     "Findings",
     "Foremost",
     "Gallery",
     "Prices",
+    "SensorIssue",
     "Summary",
     "TimeSearch",
     "TimedIssues",
     "TimedLabel",
     "compare",
+    "find_sensor_issues",
     "least_rate",
     "read_prices",
     "render_differences",
