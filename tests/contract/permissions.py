@@ -77,6 +77,7 @@ WIDE = {
     f"s3:* arn:aws:s3:::{LABELS}/publishing/*": "parts of runs",
     f"s3:* arn:aws:s3:::{LABELS}/linking/*": "paths of runs",
     f"s3:* arn:aws:s3:::{LABELS}/views/*": "views of drives' frames",
+    f"s3:* arn:aws:s3:::{LABELS}/scenes/*": "points of drives' frames whose cuboids reviewers get",
     f"s3:* arn:aws:s3:::{LABELS}/extractions/*": "extractions of drive logs",
     f"s3:* arn:aws:s3:::{LABELS}/audits/[*]": "audit results, by recipe",
     f"s3:* arn:aws:s3:::{LABELS}/corrections/[*]": "corrections that reviewers made, by recipe",
