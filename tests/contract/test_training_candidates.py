@@ -11,6 +11,8 @@ import msgspec
 import pytest
 from botocore.validate import ParamValidator
 
+from autolabel.contracts.run_folder import RunFolder
+from autolabel.labels.exclusions import Exclusion
 from autolabel.models import TrainedDataset, Training
 from autolabel_cli.datasets.sources import Source as Dataset
 from autolabel_cli.errors import CommandError
@@ -188,6 +190,24 @@ def test_requests_that_cannot_work_are_refused_before_a_job_starts(account: Acco
             train(account, *drives, **given)
     assert trainer(account).asked == []
     assert train(account, "scripted", scripted=True).model
+
+
+def test_excluded_labels_train_no_candidate(account: Account) -> None:
+    publish(account.stack, "d2", drive_of(2, 2), (DETECTOR.id,), provenance=_origin("d2"))
+    dataset = RunFolder("d2", "0001").dataset
+    lines = [json.loads(line) for line in account.stack.labels.lines(dataset)]
+    lines[0]["review"]["worker"] = "eve"
+    account.stack.labels.write(dataset, b"\n".join(json.dumps(line).encode() for line in lines))
+    before = train(account, "d2", wait=False)
+    decision = Exclusion("reviewer", "eve", "me", "2026-01-01T00:00:00+00:00")
+    account.stack.labels.write(decision.key, msgspec.json.encode(decision))
+    after = train(account, "d2", wait=False)
+    assert (before.frames, after.frames) == (2, 1)
+    # Other data are another job: the one with the excluded labels is not taken for it.
+    assert after.job != before.job
+    place = f"training/{after.job}/labels/labels.jsonl"
+    key = lines[1]["source-ref"].removeprefix("s3://ingest/drives/")
+    assert [json.loads(line)["frame"] for line in account.stack.labels.lines(place)] == [key]
 
 
 def test_drives_that_a_candidate_learned_from_do_not_judge_it(aws: None) -> None:

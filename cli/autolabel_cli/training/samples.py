@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple
 
 import msgspec
 
 from autolabel.contracts.wording import counted
+from autolabel.labels import with_reasons
 from autolabel.models import TrainedDataset
 from autolabel_cli.datasets.classes import map_classes
 from autolabel_cli.datasets.sources import Source
@@ -46,8 +47,8 @@ class Samples(NamedTuple):
 def collect_samples(stack: Stack, sources: Sequence[Source], *, scripted: bool) -> Samples:
     """Collect the frames with a final label of published runs, sorted by drive, so that their order does not matter.
 
-    `scripted`: whether labels of a script count. CommandError for a drive that is named twice, for a dataset without a
-    label that counts, and for too many frames.
+    Labels that an exclusion leaves out do not count. `scripted`: whether labels of a script do. CommandError for a
+    drive that is named twice, for a dataset without a label that counts, and for too many frames.
     """
     names = Counter(source.drive for source in sources)
     if twice := [name for name, count in names.items() if count > 1]:
@@ -57,8 +58,7 @@ def collect_samples(stack: Stack, sources: Sequence[Source], *, scripted: bool) 
     digest, keys, datasets = hashlib.sha256(), list[str](), list[TrainedDataset]()
     for source in sorted(sources):
         objects, frames = Counter[str](), 0
-        for number, body in enumerate(source.lines(stack), start=1):
-            line = read_line(body, f"{source}, line {number}")
+        for line in _counting(stack, source):
             attribute = final_label(line)
             if attribute is None or not _counts(line, scripted):
                 continue
@@ -75,7 +75,8 @@ def collect_samples(stack: Stack, sources: Sequence[Source], *, scripted: bool) 
                 raise CommandError(f"the datasets have more than {_MOST_FRAMES:,} labelled frames: name fewer")
         if not frames:
             raise CommandError(
-                f"{source} has no frame with a final label (labels of a script count with --scripted): name another"
+                f"{source} has no frame with a final label (labels of a script count with --scripted, excluded ones "
+                "never): name another"
             )
         datasets.append(TrainedDataset(source.drive, source.run, frames, dict(sorted(objects.items()))))
     if not any(dataset.objects for dataset in datasets):
@@ -83,6 +84,13 @@ def collect_samples(stack: Stack, sources: Sequence[Source], *, scripted: bool) 
     labels.seek(0)
     manifest = msgspec.json.encode([{"prefix": stack.ingest.uri(_FRAMES)}, *keys])
     return Samples(labels, manifest, tuple(datasets), digest.hexdigest())
+
+
+def _counting(stack: Stack, source: Source) -> Iterator[Line]:
+    """Yield the lines of a dataset that no exclusion leaves out."""
+    lines = (read_line(body, f"{source}, line {number}") for number, body in enumerate(source.lines(stack), start=1))
+    found = with_reasons(((line, line.content) for line in lines), source.exclusions(stack))
+    return (line for line, why in found if not why)
 
 
 def _counts(line: Line, scripted: bool) -> bool:
