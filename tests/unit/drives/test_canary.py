@@ -35,20 +35,28 @@ def test_a_canary_is_a_whole_drive_and_a_doubled_schedule_puts_the_same_bytes() 
     assert len({body for name, body in ingest.objects.items() if name.endswith(".png")}) == 2 * FRAMES
 
 
-def test_only_the_newest_canary_counts_until_it_has_a_dataset() -> None:
+def test_canaries_count_until_one_has_a_dataset() -> None:
     ingest, labels = FakeBucket("ingest"), FakeBucket("labels")
     assert hours_of_canary(ingest, labels, NOW) == 0
     drives = [start_canary(ingest, NOW + day * 24 * HOUR) for day in range(2)]
     labels.write(RunFolder(drives[1], "0001").prefix + "verification/dataset.manifest", b"")
-    assert hours_of_canary(ingest, labels, NOW + 27 * HOUR) == pytest.approx(3, abs=1)
+    assert hours_of_canary(ingest, labels, NOW + 27 * HOUR) == pytest.approx(27, abs=1)
     labels.write(RunFolder(drives[0], "0001").dataset, b"")
+    assert hours_of_canary(ingest, labels, NOW + 27 * HOUR) == pytest.approx(3, abs=1)
+    # Another drive under the canaries' name is not one.
+    ingest.write("drives/autolabel-canary_x/front/1.png", b"")
     assert hours_of_canary(ingest, labels, NOW + 27 * HOUR) > 0
     # A run that was labelled again counts as well.
     labels.write(RunFolder(drives[1], "0002").dataset, b"")
     assert hours_of_canary(ingest, labels, NOW + 27 * HOUR) == 0
-    # Another drive under the canaries' name is not one.
-    ingest.write("drives/autolabel-canary_x/front/1.png", b"")
     assert hours_of_canary(ingest, labels, NOW + 99 * HOUR) == 0
+
+
+def test_canaries_of_every_hour_do_not_hide_that_none_ends() -> None:
+    ingest, labels = FakeBucket("ingest"), FakeBucket("labels")
+    drives = [start_canary(ingest, NOW + hour * HOUR) for hour in range(6)]
+    labels.write(RunFolder(drives[0], "0001").dataset, b"")
+    assert hours_of_canary(ingest, labels, NOW + 5 * HOUR) == pytest.approx(4, abs=1)
 
 
 @given(st.integers(0, 2**40), st.integers(0, FRAMES - 1))

@@ -45,19 +45,22 @@ def start_canary(ingest: Bucket, now: float) -> str:
 
 
 def hours_of_canary(ingest: Bucket, label_bucket: Bucket, now: float) -> float:
-    """Return for how many hours the newest canary has not ended; 0 if it has, or without one.
+    """Return for how many hours canaries have not ended: the age of the oldest one since the last that has ended.
 
-    It has ended if a run of it has a dataset. `now`: seconds since the epoch.
+    It is 0 if the newest has ended, or without one. A canary has ended if a run of it has a dataset. `now`: seconds
+    since the epoch.
     """
-    newest = max(ingest.folders(f"drives/{CANARY}_"), default="")
-    if not newest or any(_is_dataset(found.key) for found in label_bucket.list(f"labels/{CANARY}_{newest}/")):
-        return 0.0
-    try:
-        began = datetime.strptime(newest, _TIME).replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        # Uploaded by another, under the canaries' name.
-        return 0.0
-    return max(0.0, (now - began) / _HOUR)
+    hours = 0.0
+    for name in sorted(ingest.folders(f"drives/{CANARY}_"), reverse=True):
+        try:
+            began = datetime.strptime(name, _TIME).replace(tzinfo=UTC).timestamp()
+        except ValueError:
+            # Uploaded by another, under the canaries' name.
+            continue
+        if any(_is_dataset(found.key) for found in label_bucket.list(f"labels/{CANARY}_{name}/")):
+            break
+        hours = max(hours, (now - began) / _HOUR)
+    return hours
 
 
 def _is_dataset(key: str) -> bool:
