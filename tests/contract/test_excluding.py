@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -17,6 +16,7 @@ from autolabel.triage.audits import evidence_key
 from autolabel_cli.__main__ import main
 from autolabel_cli.datasets.exporting import _lines
 from autolabel_cli.datasets.sources import find_source
+from autolabel_cli.drives.results import write_exclusions
 from autolabel_cli.errors import CommandError
 from autolabel_cli.operations import excluding
 from autolabel_cli.operations.interventions import Intervention
@@ -114,8 +114,12 @@ def test_a_model_loses_what_no_person_labelled(stack: Stack, tmp_path: Path) -> 
     manifest = tmp_path / "dataset.manifest"
     manifest.write_bytes(b"\n".join(stack.labels.lines(RunFolder("b", "0001").dataset)))
     assert find_source(str(manifest), None).exclusions(None) == Exclusions()
-    manifest.with_name("exclusions.json").write_bytes(msgspec.json.encode(read_exclusions(stack.labels)))
+    write_exclusions(stack, tmp_path)
     assert find_source(str(manifest), None).exclusions(None).models == {"yolox-nano.0001"}
+    # Fetched again, it knows that the decision was taken back.
+    assert forget("--model", "yolox-nano.0001", "--include", "--yes").exit_code == 0
+    write_exclusions(stack, tmp_path)
+    assert find_source(str(manifest), None).exclusions(None) == Exclusions()
 
 
 def test_only_latest_runs_are_labelled_again_and_one_refusal_stops_no_other(

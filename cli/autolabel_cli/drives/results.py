@@ -63,14 +63,21 @@ def fetch_run(stack: Stack, drive: str, run: str, folder: Path) -> dict[str, Any
         if stack.labels.exists(key):
             with (folder / name).open("wb") as out:
                 out.writelines(stack.labels.stream(key))
-    if exclusions := read_exclusions(stack.labels):
-        _write_json(folder / EXCLUSIONS, exclusions)
+    write_exclusions(stack, folder)
     view = RunView(stack, drive, run)
     progress = view.look()
     _write_json(folder / "execution.json", describe_execution(view.arn, progress))
     summary["execution"] = {"arn": view.arn, "status": progress.status}
     _write_json(folder / "summary.json", summary)
     return summary
+
+
+def write_exclusions(stack: Stack, folder: Path) -> None:
+    """Write the exclusions that are in force into a folder; without one, the file of an earlier fetch goes."""
+    if exclusions := read_exclusions(stack.labels):
+        _write_json(folder / EXCLUSIONS, exclusions)
+    else:
+        (folder / EXCLUSIONS).unlink(missing_ok=True)
 
 
 def read_summary(stack: Stack, drive: str, run: str) -> dict[str, Any]:
