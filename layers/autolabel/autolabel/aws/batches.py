@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.batch.base import FailureResponse, SuccessR
 class ConcurrentBatches(BatchProcessor):
     """Gives a batch of SQS messages to the record handler in `workers` threads, and reports those that failed.
 
-    The handler must be safe for threads. Powertools' metrics are not: add them when the batch has been processed.
+    The handler must be safe for threads. Powertools' metrics are not: add them under a lock.
     """
 
     def __init__(self, workers: int) -> None:
