@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import tarfile
 from typing import Any
 
@@ -170,6 +171,20 @@ def test_an_artefact_without_its_class_map_is_refused(account: Account, files: d
     with pytest.raises(CommandError, match=r"has no usable classes\.json"):
         train(account)
     assert "next" not in read_index(account.stack).models
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5])
+def test_an_artefact_that_is_cut_off_or_gone_is_refused(account: Account, kept: float) -> None:
+    trainer(account).files = {"model.onnx": random.Random(1).randbytes(100_000), **trainer(account).files}
+    job = train(account, wait=False).job
+    key = f"training/{job}/{job}/output/model.tar.gz"
+    whole = account.stack.labels.read(key) or b""
+    if kept:
+        account.stack.labels.write(key, whole[: int(len(whole) * kept)])
+    else:
+        account.s3.delete_object(Bucket="labels", Key=key)
+    with pytest.raises(CommandError, match=r"has no usable classes\.json" if kept else r"is gone.*after 30 days"):
+        train(account)
 
 
 def test_classes_that_the_taxonomy_lacks_are_refused(account: Account) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tarfile
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ Tell = Callable[[str], None]
 _FIRST_POLL, _LAST_POLL = 0.5, 30.0
 # SageMaker does not give a name twice, so what failed or was stopped is tried again under the next one.
 _MOST_ATTEMPTS = 50
+_FOLDER = "training/"
 _ENDED = ("Completed", "Failed", "Stopped")
 
 
@@ -93,14 +95,22 @@ def read_classes(stack: Stack, artefact: str) -> dict[str, str]:
     """Read the class map that the job left in its artefact, classes.json. CommandError without a usable one."""
     bucket, _, key = artefact.removeprefix("s3://").partition("/")
     with tempfile.TemporaryFile() as packed:
-        stack.client("s3").download_fileobj(bucket, key, packed)
+        try:
+            stack.client("s3").download_fileobj(bucket, key, packed)
+        except ClientError as e:
+            if error_code(e) != "404":
+                raise
+            raise CommandError(
+                f"{artefact} is gone, since {_FOLDER} is deleted after 30 days: train again with another hyperparameter"
+            ) from e
         packed.seek(0)
         try:
             with tarfile.open(fileobj=packed, mode="r:*") as archive:
                 member = archive.extractfile("classes.json")
                 body = member.read() if member else b""
             return msgspec.json.decode(body, type=dict[str, str])
-        except (tarfile.TarError, KeyError, msgspec.DecodeError) as e:
+        # A file that ends early or has wrong bytes raises errors of gzip and zlib.
+        except (tarfile.TarError, EOFError, OSError, zlib.error, KeyError, msgspec.DecodeError) as e:
             raise CommandError(
                 f"{artefact} has no usable classes.json ({e}): the training program must write the class map of the "
                 "trained model there (docs/ml-engineers/training.md)"
@@ -127,7 +137,7 @@ class _Unclosed:
 
 
 def _folder(job: str) -> str:
-    return f"training/{job}/"
+    return f"{_FOLDER}{job}/"
 
 
 def _request(
