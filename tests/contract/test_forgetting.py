@@ -186,7 +186,10 @@ def test_everything_of_a_drive_is_erased_and_nothing_of_others(make: Callable[[]
     assert account.jobs == {f"{JOB}-1": "Completed", f"{JOB}-2": "Stopped"}
     (jobs,) = (stays.what for stays in receipt.stays if "labelling jobs" in stays.what)
     assert jobs == f"entries of labelling jobs: {JOB}-1, {JOB}-2"
-    assert receipt.stays[0].until == datetime.fromtimestamp(NOW + 30 * 86_400, UTC)
+    month = datetime.fromtimestamp(NOW + 30 * 86_400, UTC)
+    assert receipt.stays[0].until == month
+    assert [stays.until for stays in receipt.stays if "s3://labels/training/" in stays.what] == [month]
+    assert any("exclusions" in stays.what for stays in receipt.stays)
 
 
 @pytest.mark.slow

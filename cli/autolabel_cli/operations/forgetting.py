@@ -41,6 +41,8 @@ _POLL_SECONDS = 5.0
 # Step Functions keeps the history of an execution for 90 days (quotas), X-Ray traces for 30.
 _HISTORY = timedelta(days=90)
 _TRACES = timedelta(days=30)
+# The lifecycle rule `training` of the label bucket.
+_TRAINING = timedelta(days=30)
 
 
 class Erased(msgspec.Struct, frozen=True):
@@ -283,8 +285,16 @@ class Forgetting:
             "SageMaker gives them random names, which do not tell the drive",
         )
         yield Stays(
-            "copies outside of the stack: downloads, messages to operators, events, models trained on the drive",
-            "this command does not know them",
+            f"labels of the drive's frames in the input of training jobs under {self._stack.labels.uri('training/')}",
+            "S3 deletes them 30 days after the job began",
+            now + _TRAINING,
+        )
+        yield Stays(
+            "models trained on the drive, and its name in their documents, in exclusions and in proofs of other drives",
+            "they have no frame and no label of it; `training` of a model's document names its drives",
+        )
+        yield Stays(
+            "copies outside of the stack: downloads, messages to operators, events", "this command does not know them"
         )
 
 
