@@ -8,7 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from autolabel.contracts.drive import parse_drive_document
 from autolabel.contracts.ports import StoredObject
+from autolabel.contracts.verification import Policy, VerifyAll, VerifyNone
+from autolabel.drives.canary import CANARY
 from autolabel.inference.submission import CloseRequest
 from tests.fakes.images import png
 from tests.fakes.pipeline import ABANDONED_AFTER, DRIVE, UNHEARD_AFTER, Pipeline, drive_document, frame_key
@@ -50,6 +53,15 @@ def test_an_abandoned_drive_is_closed_with_its_cameras_and_a_note(pipeline: Pipe
     pipeline.now += ABANDONED_AFTER
     assert pipeline.sweep().closed == pipeline.sweep().asked == []
     assert pipeline.reconcile().frames == 2
+
+
+@pytest.mark.parametrize(("drive", "verification"), [("canary", VerifyAll()), (f"{CANARY}_20261130T03", VerifyNone())])
+def test_reviewers_get_no_frame_of_an_abandoned_canary(pipeline: Pipeline, drive: str, verification: Policy) -> None:
+    pipeline.upload(frame_key(0, drive=drive), png())
+    pipeline.now += ABANDONED_AFTER
+    assert pipeline.sweep().closed == [drive]
+    key = f"drives/{drive}/drive.json"
+    assert parse_drive_document(pipeline.ingest.objects[key], key).verification == verification
 
 
 def test_a_folder_without_a_frame_is_left_alone(pipeline: Pipeline) -> None:

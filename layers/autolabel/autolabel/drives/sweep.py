@@ -18,7 +18,9 @@ from autolabel.contracts.frames import (
     parse_frame_key,
 )
 from autolabel.contracts.ports import Announcements, Bucket, DriveLedger, SubmitQueue
+from autolabel.contracts.verification import VerifyAll, VerifyNone
 from autolabel.contracts.wording import counted
+from autolabel.drives.canary import is_canary
 from autolabel.drives.drive_logs import list_logs, recorded_logs
 from autolabel.drives.late_frames import record_lateness
 from autolabel.drives.listing import frozen_listing
@@ -160,7 +162,11 @@ class Sweep:
         hours = self._abandoned_after / 3600
         note = f"closed by the sweep: nothing was uploaded for {counted(hours, 'hour')}, and there was no drive.json"
         document = DriveDocument(
-            vehicle="unknown", cameras={camera: Camera() for camera in sorted(cameras)}, notes=(note,)
+            vehicle="unknown",
+            cameras={camera: Camera() for camera in sorted(cameras)},
+            # Also of a canary whose upload was broken off, reviewers get no frame.
+            verification=VerifyNone() if is_canary(drive) else VerifyAll(),
+            notes=(note,),
         )
         # The event of this document closes the drive, like that of any other.
         if self._ingest.write_once(drive_prefix(drive) + DRIVE_DOCUMENT, msgspec.json.encode(document)):
