@@ -18,6 +18,7 @@ from autolabel.models import TrainedDataset, Training
 from autolabel_cli.datasets.sources import Source as Dataset
 from autolabel_cli.errors import CommandError
 from autolabel_cli.models.catalogue import add_model, find_revision, read_index
+from autolabel_cli.models.removal import remove_model
 from autolabel_cli.models.sources import Source
 from autolabel_cli.models.switching import switch_model
 from autolabel_cli.stack import Stack
@@ -151,6 +152,16 @@ def test_the_same_request_finds_its_job_and_its_candidate(account: Account) -> N
     assert len(trainer(account).asked) == 1
     # Other settings are another candidate.
     assert train(account, hyperparameters={"steps": "6"}).model != added.model
+
+
+def test_a_removed_candidate_is_added_again_without_another_job(account: Account) -> None:
+    first = train(account)
+    remove_model(account.stack, "next", force=True, tell=lambda text: None)
+    again = train(account)
+    assert (again.job, again.outcome) == (first.job, "added")
+    assert again.model is not None
+    assert read_index(account.stack).models["next"] == again.model.revision
+    assert len(trainer(account).asked) == 1
 
 
 def test_a_failed_job_is_told_and_tried_again_only_on_request(account: Account) -> None:

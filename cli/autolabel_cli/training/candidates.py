@@ -73,7 +73,8 @@ def train_candidate(
         digest = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:_DIGEST]
         job = _job_name(stack.name, name, digest)
         frames = sum(dataset.frames for dataset in samples.datasets)
-        for known in revisions_of(stack, name):
+        # The documents of a removed candidate stay, and its endpoint does not.
+        for known in revisions_of(stack, name) if name in index.models else ():
             if known.training and re.fullmatch(re.escape(job) + r"(-\d+)?", known.training.job):
                 return Candidate(known.training.job, known, "already", frames)
         job = start_job(
