@@ -526,8 +526,8 @@ def forget(
     90 days.
 
     With --reviewer or --model, the command lists the published runs with their labels, and changes nothing. --exclude
-    writes a decision into the label bucket: exports, calibrations, comparisons, evidence and later runs leave these
-    labels out. Datasets stay as they are, and --include takes the decision back.
+    writes a decision into the label bucket: exports, training, calibrations, comparisons, evidence and later runs leave
+    these labels out. Datasets stay as they are, and --include takes the decision back.
     """
     if sum(one is not None for one in (drive, reviewer, model)) != 1:
         raise click.UsageError("give either a DRIVE, a --reviewer or a --model")
