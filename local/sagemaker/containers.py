@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import signal
 import subprocess
 import sys
 import tarfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -83,7 +85,7 @@ def unpack(objects: ObjectStore, uri: S3Uri, folder: Path) -> None:
         download(objects, uri, packed)
         with tarfile.open(packed, "r:*") as archive:
             archive.extractall(folder, filter="data")
-    except (tarfile.TarError, EOFError) as e:
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as e:
         raise BadArtefact(f"{uri} is not a .tar.gz file that can be unpacked: {e}") from e
     finally:
         packed.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 from typing import Any
@@ -115,7 +116,12 @@ def test_an_artefact_is_unpacked_for_its_server_or_fails_the_endpoint(stand_in: 
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         archive.add(__file__, "deep/weights")
-    for name, body, status in (("good", packed.getvalue(), "InService"), ("bad", b"no archive", "Failed")):
+    broken = gzip.compress(gzip.decompress(packed.getvalue())[:2_000]) + b"no archive"
+    for name, body, status in (
+        ("good", packed.getvalue(), "InService"),
+        ("bad", b"no archive", "Failed"),
+        ("broken", broken, "Failed"),
+    ):
         stand_in.objects.put(f"s3://models/{name}.tar.gz", body)
         container = {"Image": "stub", "ModelDataUrl": f"s3://models/{name}.tar.gz"}
         stand_in.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
@@ -123,7 +129,8 @@ def test_an_artefact_is_unpacked_for_its_server_or_fails_the_endpoint(stand_in: 
         stand_in.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
         assert stand_in.settled(name)["EndpointStatus"] == status
     assert (stand_in.folder / "models" / "good-1" / "model" / "deep" / "weights").is_file()
-    assert "s3://models/bad.tar.gz is not a .tar.gz file" in stand_in.settled("bad")["FailureReason"]
+    for name in ("bad", "broken"):
+        assert f"s3://models/{name}.tar.gz is not a .tar.gz file" in stand_in.settled(name)["FailureReason"]
 
 
 def test_a_missing_topic_fails_the_endpoint_and_is_named(stand_in: StandIn) -> None:
