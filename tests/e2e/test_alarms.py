@@ -72,7 +72,7 @@ class Watcher:
 
         def ring(function: str) -> str:
             alarm = f"{function.removesuffix('Function')}{metric}Alarm"
-            eventually(lambda: self.call(function, {}) or self.state(alarm) == "ALARM", alarm, 90)
+            eventually(lambda: self.call(function, {}) or self.state(alarm) == "ALARM", alarm, 300)
             return alarm
 
         with ThreadPoolExecutor(4) as threads:
