@@ -356,6 +356,13 @@ def test_a_run_ends_after_half_a_year() -> None:
     assert MACHINE["TimeoutSeconds"] > LAST_ROUND * 2 * reviewers
 
 
+@pytest.mark.parametrize("prefix", ["publishing/", "scenes/", "views/"])
+def test_what_reviewers_need_stays_as_long_as_an_execution(prefix: str) -> None:
+    rules = template()["Resources"]["LabelBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    (days,) = (rule["ExpirationInDays"] for rule in rules if rule.get("Prefix") == prefix)
+    assert days * 86_400 > MACHINE["TimeoutSeconds"]
+
+
 def test_states_never_pass_labels() -> None:
     for name in ("PlanShards", "Assemble", "Publish"):
         assert STATES[name]["Output"] == "{% $states.result.Payload %}"
@@ -492,8 +499,10 @@ def test_ground_truth_may_invoke_the_functions_that_jobs_name() -> None:
     assert sorted(map(str, invoke["Resource"])) == sorted(map(str, named))
 
 
-def test_jobs_of_cuboids_pass_through_verify_and_the_jobs_before_them_come_back() -> None:
-    before, planned = [{"job": "a"}], [{"name": "c", "task": "cuboids"}]
+# Under the policy `none`, no jobs are before them.
+@pytest.mark.parametrize("before", [[{"job": "a"}], []])
+def test_jobs_of_cuboids_pass_through_verify_and_the_jobs_before_them_come_back(before: list[dict[str, str]]) -> None:
+    planned = [{"name": "c", "task": "cuboids"}]
     parts = {"drive": "d", "run": "0001", "parts": 2, "key": "k", "jobs": before, "redrives": 0, "review": True}
     plan = STATES["PlanCuboidJobs"]
     assert evaluation(parts).template(plan["Arguments"]["Payload"]) == {"drive": "d", "run": "0001", "cuboids": True}

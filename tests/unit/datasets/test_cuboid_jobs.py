@@ -161,6 +161,18 @@ def test_persons_work_is_not_lost_where_the_run_is_published_in_other_parts(
         pipeline.publish(lifted, 2)
 
 
+@pytest.mark.parametrize("gone", ["cuboid-jobs.jsonl", ".cuboids.jsonl", ""])
+def test_persons_work_is_not_lost_where_what_they_were_sent_is_gone(
+    pipeline: Pipeline, lifted: list[FinishedJob], gone: str
+) -> None:
+    plan_cuboid_jobs(pipeline.run, pipeline.labels, TEAM)
+    review(pipeline, lambda at, shown: shown)
+    for key in [one for one in pipeline.labels.objects if one.startswith("publishing/") and one.endswith(gone)]:
+        del pipeline.labels.objects[key]
+    with pytest.raises(CountMismatch, match="is gone"):
+        pipeline.publish(lifted, 4)
+
+
 def test_an_execution_that_does_not_know_these_jobs_publishes_the_models_cuboids(
     pipeline: Pipeline, lifted: list[FinishedJob]
 ) -> None:

@@ -12,6 +12,7 @@ from autolabel.contracts.errors import CountMismatch, VerificationRefused
 from autolabel.contracts.ports import Bucket
 from autolabel.contracts.verification import CUBOIDS
 from autolabel.contracts.wording import counted
+from autolabel.datasets.cuboid_files import CUBOIDS as CUBOIDS_FILE
 from autolabel.datasets.cuboid_files import read_cuboids
 from autolabel.datasets.parts import Part
 from autolabel.verification.cuboid_labels import SceneLine, as_line, cuboid_categories, sent_cuboids
@@ -89,13 +90,15 @@ def plan_cuboid_jobs(run: Run, label_bucket: Bucket, workteam: str) -> CuboidJob
 def read_verified(run: Run, part: Part, label_bucket: Bucket) -> Mapping[str, Result]:
     """Read what reviewers left of the cuboids of a part's frames, by the S3 URI of the points.
 
-    Empty if the part's frames are in no job, or no jobs were made. Raises CountMismatch if the job is not settled, or
-    the jobs were made for other parts.
+    Empty if the part's frames are in no job, or no jobs were made. Raises CountMismatch if the job is not settled, the
+    jobs were made for other parts, or what reviewers got is gone.
     """
     index = label_bucket.read(run.folder.cuboid_jobs)
-    if index is None:
+    if index is None and not label_bucket.exists(run.folder.cuboid_categories):
         # The execution began with a definition that did not know these jobs.
         return {}
+    if index is None:
+        raise _gone(run, run.folder.cuboid_jobs)
     jobs = map(msgspec.json.Decoder(CuboidJob).decode, index.splitlines())
     job = next((one for one in jobs if part.id in one.parts), None)
     if job is None:
@@ -105,6 +108,8 @@ def read_verified(run: Run, part: Part, label_bucket: Bucket) -> Mapping[str, Re
         )
     if not job.frames:
         return {}
+    if not label_bucket.exists(file := run.folder.part(part.id, CUBOIDS_FILE)):
+        raise _gone(run, file)
     stem = run.folder.cuboid_manifest(job.index).removesuffix(".manifest")
     if not label_bucket.exists(f"{stem}.results.jsonl"):
         raise CountMismatch(f"the cuboids of part {part.id} of {run.drive} {run.run} are not settled: {stem}")
@@ -129,6 +134,13 @@ def _scenes(run: Run, part: Part, label_bucket: Bucket) -> Iterator[SceneLine]:
             sent = sent_cuboids(frame.review.classes, frame.cuboids, run.labels)
             if sent:
                 yield as_line(frame.review.cloud, frame.review.metadata, sent, run.labels, made)
+
+
+def _gone(run: Run, key: str) -> CountMismatch:
+    return CountMismatch(
+        f"reviewers got cuboids of {run.drive} {run.run}, but {key}, which says of which boxes they are, is gone: "
+        "restore it and redrive, or relabel the drive"
+    )
 
 
 def _group(parts: Sequence[Part], frames: Mapping[str, int]) -> Iterator[CuboidJob]:
