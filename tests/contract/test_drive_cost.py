@@ -11,9 +11,11 @@ import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
+from autolabel.contracts.drive import Lidar
 from autolabel.contracts.run_folder import RunFolder
+from autolabel.contracts.verification import VerifyNone
 from autolabel.reporting import read_prices
-from autolabel.reporting.summary import FrameCounts, JobOutcome, Summary
+from autolabel.reporting.summary import CuboidCounts, FrameCounts, JobOutcome, Summary
 from autolabel.verification.jobs import GROUND_TRUTH, BackEnds
 from autolabel_cli.__main__ import main
 from autolabel_cli.errors import CommandError
@@ -21,7 +23,7 @@ from autolabel_cli.operations.drive_cost import CostItem, cost_of
 from autolabel_cli.operations.forgetting import FOLDERS
 from autolabel_cli.stack import Stack
 from tests.contract.template import functions, listed, statements
-from tests.contract.test_inspection import MODEL, States, entered, freeze, stack_of
+from tests.contract.test_inspection import MODEL, RUN, States, entered, freeze, stack_of
 from tests.fakes.pipeline import WORKTEAM, Pipeline
 from tests.unit.pipeline.test_relabelling import labelled as assembled
 
@@ -78,9 +80,9 @@ def labelled(states: States, endpoint: object | None = None) -> Stack:
     return made
 
 
-def summarise(stack: Stack, **more: Any) -> None:
-    summary = Summary("d1", "0001", FrameCounts(10, 10, 0, 0), 0, {}, {}, {}, (MODEL,), "2026.1", ("car",), (), **more)
-    stack.labels.write(RunFolder("d1", "0001").summary, msgspec.json.encode(summary))
+def summarise(stack: Stack, run: str = "0001", **more: Any) -> None:
+    summary = Summary("d1", run, FrameCounts(10, 10, 0, 0), 0, {}, {}, {}, (MODEL,), "2026.1", ("car",), (), **more)
+    stack.labels.write(RunFolder("d1", run).summary, msgspec.json.encode(summary))
 
 
 def items_of(stack: Stack) -> dict[str, CostItem]:
@@ -116,6 +118,18 @@ def test_a_drive_costs_its_counts_times_the_prices() -> None:
     assert stored["inference/"].quantity == pytest.approx(10 * 100 / 1e9)
     assert found.once == pytest.approx(sum(item.dollars or 0 for item in items.values()))
     assert (found.frames, found.unknown) == (10, ("reviewers",))
+
+
+@pytest.mark.usefixtures("aws")
+def test_cuboids_are_counted_where_reviewers_get_nothing_else() -> None:
+    stack = labelled(Runs("SUCCEEDED"))
+    asked = msgspec.structs.replace(RUN.document, verification=VerifyNone(), cuboids="verify", lidars={"top": Lidar()})
+    stack.ledger.allocate_run(msgspec.structs.replace(RUN, run="0002", document=asked))
+    stack.labels.write("labels/d1/0002/listing.json", stack.labels.read("labels/d1/0001/listing.json") or b"")
+    summarise(stack, "0002", cuboids=CuboidCounts(9, {}, {"person": 9}, frames=7))
+    items = items_of(stack)
+    assert (items["Ground Truth"].dollars, items["Ground Truth"].known) == (0.0, "counted")
+    assert (items["Ground Truth, cuboids"].quantity, items["Ground Truth, cuboids"].dollars) == (7, None)
 
 
 @pytest.mark.parametrize("back_end", ["ground-truth", "label-studio"])

@@ -15,6 +15,7 @@ from autolabel.contracts.drive import Run, execution_name
 from autolabel.contracts.errors import CatalogueUnavailable
 from autolabel.contracts.frames import drive_prefix
 from autolabel.contracts.units import answers_prefix
+from autolabel.contracts.verification import VerifyNone
 from autolabel.drives import frozen_listing
 from autolabel.models import Catalogue
 from autolabel.reporting import Prices, Summary, read_prices
@@ -172,20 +173,24 @@ def _reviews(stack: Stack, run: Run, summary: Summary | None, prices: Prices) ->
     back_end = run.document.verification.back_end or stack.parameters.get("VerificationBackEnd", "ground-truth")
     if run.document.verifies_cuboids:
         back_end = "ground-truth"
-    if summary is None or not summary.verification:
+    scenes = summary.cuboids.frames if summary and summary.cuboids else 0
+    frames = sum(job.frames for job in summary.verification) if summary else 0
+    if isinstance(run.document.verification, VerifyNone):
+        yield CostItem("Ground Truth", 0, "objects", "counted", 0.0, "the policy none gives reviewers no frames")
+    elif summary is None or not summary.verification:
         yield CostItem("Ground Truth", 0, "objects", "estimated", None, "no verification has ended yet")
-        return
-    frames = sum(job.frames for job in summary.verification)
-    if back_end != "ground-truth":
+    elif back_end != "ground-truth":
         yield CostItem("Ground Truth", 0, "objects", "counted", 0.0, "reviewers worked in Label Studio")
     elif summary.task == "tracks":
         yield CostItem("Ground Truth", frames, "frames", "counted", None, "the table has no price of its video jobs")
     else:
         note = "as the month's first objects; second looks and further reviewers of a frame are not in it"
         yield CostItem("Ground Truth", frames, "objects", "estimated", prices.review_dollars(frames), note)
-    if summary.cuboids and (scenes := summary.cuboids.frames):
+    if scenes:
         note = "the table has no price of its jobs of points"
         yield CostItem("Ground Truth, cuboids", scenes, "frames", "counted", None, note)
+    if summary is None or not (summary.verification or scenes):
+        return
     seconds = summary.agreement.pace.seconds if summary.agreement else None
     hours = seconds.total / 3_600 if seconds else 0.0
     note = f"of {seconds.frames:,} frames; add their pay" if seconds else "the back-end does not report them"
