@@ -178,6 +178,13 @@ def test_one_mirrored_cuboid_among_others_is_a_reviewers_edit() -> None:
     job.expand([job.line(0, [mirrored(job.sent[0][0]), *job.sent[0][1:]])])
 
 
+def test_the_yaw_is_checked_by_some_cuboids_of_a_crowded_frame() -> None:
+    # All cuboids of a job's frames would take more memory than a function has.
+    job = Job(*[[0.0, *(0.3 + 0.01 * at for at in range(80))]] * 3)
+    with pytest.raises(VerificationRefused, match=": 60 cuboids"):
+        job.expand([job.line(at, [mirrored(one) for one in job.sent[at]]) for at in range(3)])
+
+
 def test_settling_takes_one_line_for_each_frame_of_the_job_and_no_other() -> None:
     job = Job([0.3], [0.4], [0.5], [0.6])
     foreign = {**job.line(0), "source-ref": job.bucket.uri("scenes/d2/0001/front/0.bin")}

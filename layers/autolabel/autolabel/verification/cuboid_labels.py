@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -31,6 +32,8 @@ MAX_IMAGES = 8
 _SAME = 0.002
 # Farther than this from an axis, in radians, a yaw differs from π minus it, also after half a turn.
 _APART = 3 * _SAME
+# Cuboids of a frame by which the yaw is checked. All of 25,000 crowded frames would take a gigabyte.
+_CHECKED = 20
 # A cuboid whose object has another name, since its class was changed, is looked for in this distance, in metres.
 _NEAR = 2.0
 # Metres. Points are nearer, and no object is larger.
@@ -267,7 +270,7 @@ def expand_cuboids(
     all changed, or stand along the axes, shows nothing.
     """
     decoder = msgspec.json.Decoder(SceneLine)
-    sent = {line.cloud: line.shown.annotations for line in map(decoder.decode, frames)}
+    sent = {line.cloud: tuple(islice(_telling(line.shown), _CHECKED)) for line in map(decoder.decode, frames)}
     as_set, mirrored = 0, 0
     for body in label_bucket.lines(output):
         found = _read_output(body)
@@ -285,15 +288,20 @@ def expand_cuboids(
         yield _turned(body) if yaw != RIGHT_HANDED else body
 
 
-def _untouched(sent: Iterable[CuboidAnnotation], left: Iterable[CuboidAnnotation]) -> Iterator[tuple[float, float]]:
-    """Yield the yaws, as sent and as left, of cuboids that tell how a yaw is written, in the place they were sent with.
+def _telling(label: CuboidLabel) -> Iterator[CuboidAnnotation]:
+    """Yield the cuboids that can tell how a yaw is written.
 
     At 0 and π, π minus a yaw is the yaw after half a turn, as a reviewer may turn a cuboid; at π/2 it is the yaw.
     """
+    return (one for one in label.annotations if abs(math.remainder(one.yaw, math.pi / 2)) > _APART)
+
+
+def _untouched(sent: Iterable[CuboidAnnotation], left: Iterable[CuboidAnnotation]) -> Iterator[tuple[float, float]]:
+    """Yield the yaws, as sent and as left, of the cuboids that are in the place they were sent with."""
     by_name = {one.object_name: one for one in left}
     for one in sent:
         back = by_name.get(one.object_name)
-        if back and _same_place(one, back) and abs(math.remainder(one.yaw, math.pi / 2)) > _APART:
+        if back and _same_place(one, back):
             yield one.yaw, back.yaw
 
 
