@@ -267,6 +267,21 @@ def test_openlabel_is_valid_and_has_the_boxes_and_cuboids(
     assert len(found) == expected + 6  # the signs
 
 
+def test_a_cuboid_has_the_class_that_its_reviewer_gave_it(shelf: Shelf, write: Callable[..., Path]) -> None:
+    lines = lines_of(shelf)
+    for line in lines:
+        for track, cuboid in zip(line["tracks"], line["cuboids"], strict=True):
+            if track.startswith("aaaaaaaaaaaa"):
+                cuboid["label"] = "truck"
+    publish(shelf, lines)
+    found = tables(write(DRIVE, "--format", "nuscenes"))
+    names = {found["category"][one["category_token"]]["name"] for one in found["instance"].values()}
+    assert names == {"vehicle.truck", "vehicle.bus.rigid", "human.pedestrian.adult"}
+    (path,) = write(DRIVE, "--format", "openlabel", "--no-images", name="other").glob("train/*.json")
+    kinds = {one["type"] for one in json.loads(path.read_text())["openlabel"]["objects"].values()}
+    assert kinds == {"truck", "bus", "person", "traffic sign"}
+
+
 def test_no_box_is_lost_where_a_track_comes_twice_in_a_frame(shelf: Shelf, write: Callable[..., Path]) -> None:
     (line, *_) = lines_of(shelf)
     line["tracks"] = ["aaaaaaaaaaaa"] * len(line["tracks"])

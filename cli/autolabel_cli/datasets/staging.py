@@ -202,11 +202,13 @@ def stage_frame(
     frame.scene = scene if in_space else None
     for box, mark, track, cuboid in zip(boxes, marks, tracks, cuboids, strict=True):
         at = _inside(box, size.width, size.height)
-        target = classes.target(box.name, line.origin)
+        # Of an object in space, the reviewer of its cuboid said its class last.
+        name = cuboid.label if in_space and cuboid.label else box.name
+        target = classes.target(name, line.origin)
         if at is None:
             dropped["outside the frame"] += 1
         elif target is None:
-            dropped[f"class {box.name}"] += 1
+            dropped[f"class {name}"] += 1
         elif not isinstance(target, int):
             frame.regions.append(at)
         else:
