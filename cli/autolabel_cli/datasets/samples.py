@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autolabel.contracts.drive import DriveDocument, Sensors
-from autolabel.cuboids import MountedCamera, Rig
+from autolabel.cuboids import MountedCamera, Rig, quaternion_of
 from autolabel_cli.datasets.staging import StagedFrame
 
 Array = npt.NDArray[np.float64]
@@ -135,19 +135,8 @@ def read_scenes(staged: Path, tolerance: int) -> Iterator[Scene]:
 
 def quaternion(matrix: Array) -> tuple[float, float, float, float]:
     """Return the quaternion w, x, y, z of a matrix's rotation; w is not negative."""
-    r = matrix
-    # The matrix whose largest eigenvector is the nearest rotation (Bar-Itzhack 2000).
-    k = np.array(
-        [
-            [r[0, 0] - r[1, 1] - r[2, 2], r[1, 0] + r[0, 1], r[2, 0] + r[0, 2], r[2, 1] - r[1, 2]],
-            [r[1, 0] + r[0, 1], r[1, 1] - r[0, 0] - r[2, 2], r[2, 1] + r[1, 2], r[0, 2] - r[2, 0]],
-            [r[2, 0] + r[0, 2], r[2, 1] + r[1, 2], r[2, 2] - r[0, 0] - r[1, 1], r[1, 0] - r[0, 1]],
-            [r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], r[0, 0] + r[1, 1] + r[2, 2]],
-        ]
-    )
-    x, y, z, w = np.linalg.eigh(k)[1][:, -1] + 0.0
-    sign = -1.0 if w < 0 else 1.0
-    return float(sign * w), float(sign * x), float(sign * y), float(sign * z)
+    x, y, z, w = quaternion_of(matrix[:3, :3])
+    return w, x, y, z
 
 
 def place_of(camera: MountedCamera) -> Array:

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from autolabel.calibration import evenly
 from autolabel.calibration.stored_pixels import stored_pixels
-from autolabel.calibration.turns import quaternion, turn_matrix
+from autolabel.calibration.turns import turn_matrix
 from autolabel.contracts.drive import Camera, DriveDocument
 from autolabel.contracts.logs import Transform
-from autolabel.cuboids import MountedCamera, Rig, matrix_of
+from autolabel.cuboids import MountedCamera, Rig, matrix_of, quaternion_of
 
 EXTRINSICS = {
     "frame": "eye",
@@ -48,7 +48,7 @@ def test_points_behind_or_far_outside_have_no_pixel() -> None:
 @given(st.lists(st.floats(-120, 120), min_size=3, max_size=3))
 def test_a_quaternion_is_the_same_rotation(degrees: list[float]) -> None:
     matrix = turn_matrix(np.array(degrees))
-    rotation = quaternion(matrix)
+    rotation = quaternion_of(matrix)
     assert rotation[3] >= 0
     np.testing.assert_allclose(matrix_of(Transform("", "", (0.0, 0.0, 0.0), rotation))[:3, :3], matrix, atol=1e-9)
 

@@ -9,11 +9,11 @@ import msgspec
 import numpy as np
 
 from autolabel.calibration.lidar_rotation import FARTHEST, RotationView, measure_rotation
-from autolabel.calibration.turns import quaternion, turn_matrix
+from autolabel.calibration.turns import turn_matrix
 from autolabel.calibration.vanishing_point import measure_lanes
 from autolabel.contracts.logs import Transform
 from autolabel.contracts.wording import counted
-from autolabel.cuboids import Array, MountedCamera, matrix_of
+from autolabel.cuboids import Array, MountedCamera, matrix_of, quaternion_of
 
 # A larger angle is a finding, in degrees: frames of KITTI as they are measure up to 0.1, and lanes up to 0.25.
 LARGEST = 0.4
@@ -123,7 +123,7 @@ def propose(camera: MountedCamera, place: Transform, degrees: Array) -> Transfor
     stored = matrix_of(place)[:3, :3]
     rectified = camera.to_camera[:3, :3] @ stored
     turn = rectified.T @ turn_matrix(degrees) @ rectified
-    return Transform(place.frame, place.parent, place.translation, quaternion(stored @ turn.T))
+    return Transform(place.frame, place.parent, place.translation, quaternion_of(stored @ turn.T))
 
 
 def evenly(items: Iterable[T], most: int = MOST_FRAMES) -> list[T]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from autolabel.cuboids.lifted_boxes import lift_boxes, without_cuboids
     from autolabel.cuboids.lifting import Fit, Lifted, NotLifted, Reason, Scene
     from autolabel.cuboids.projections import project, wireframe
-    from autolabel.cuboids.rig import MountedCamera, Rig, matrix_of
+    from autolabel.cuboids.rig import MountedCamera, Rig, matrix_of, quaternion_of
     from autolabel.cuboids.sizes import SIZES
     from autolabel.cuboids.smoothing import TrackCuboid, smooth_track
 else:
@@ -26,7 +26,7 @@ else:
             "lifted_boxes": ("lift_boxes", "without_cuboids"),
             "lifting": ("Fit", "Lifted", "NotLifted", "Reason", "Scene"),
             "projections": ("project", "wireframe"),
-            "rig": ("MountedCamera", "Rig", "matrix_of"),
+            "rig": ("MountedCamera", "Rig", "matrix_of", "quaternion_of"),
             "sizes": ("SIZES",),
             "smoothing": ("TrackCuboid", "smooth_track"),
         },
@@ -50,6 +50,7 @@ __all__ = [
     "lift_boxes",
     "matrix_of",
     "project",
+    "quaternion_of",
     "read_points",
     "read_poses",
     "read_returns",

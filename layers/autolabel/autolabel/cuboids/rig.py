@@ -149,7 +149,7 @@ def quaternion_of(rotation: Array) -> tuple[float, float, float, float]:
         ]
     )
     vector = np.linalg.eigh(symmetric)[1][:, -1]
-    x, y, z, w = (float(value) for value in vector * (-1 if vector[3] < 0 else 1))
+    x, y, z, w = (float(value) + 0.0 for value in vector * (-1 if vector[3] < 0 else 1))
     return x, y, z, w
 
 

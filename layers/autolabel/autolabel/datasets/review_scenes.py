@@ -6,9 +6,8 @@ import numpy as np
 
 from autolabel.contracts.drive import Run
 from autolabel.contracts.ports import Bucket
-from autolabel.cuboids import MountedCamera
+from autolabel.cuboids import MountedCamera, quaternion_of
 from autolabel.cuboids.geometry import Array
-from autolabel.cuboids.rig import quaternion_of
 from autolabel.datasets.cuboid_files import ReviewScene
 from autolabel.labels.manifest import ManifestLine
 from autolabel.verification.cuboid_labels import MAX_POINTS, Heading, Position, SceneImage, SceneMetadata
