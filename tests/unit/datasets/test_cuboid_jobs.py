@@ -15,6 +15,8 @@ from autolabel.contracts.verification import CUBOIDS
 from autolabel.cuboids import Projection
 from autolabel.datasets import cuboid_jobs, plan_cuboid_jobs
 from autolabel.datasets.verified_labels import FinishedJob
+from autolabel.labels.manifest import read_line
+from autolabel.reporting.cuboid_pictures import cuboid_picture, ground_of, has_cuboids
 from autolabel.verification.jobs import GROUND_TRUTH, JobRound
 from autolabel.verification.settlement import settle_round
 from autolabel.verification.takeover import end_jobs
@@ -137,6 +139,41 @@ def test_the_dataset_tells_whose_each_cuboid_is(pipeline: Pipeline, lifted: list
         1,
         {"too few points": 1},
     )
+
+
+def test_the_report_draws_what_reviewers_left(pipeline: Pipeline, lifted: list[FinishedJob]) -> None:
+    plan_cuboid_jobs(pipeline.run, pipeline.labels, TEAM)
+
+    def answer(at: int, shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        moved = {**shown[0], "center-x": shown[0]["center-x"] + 1, "class-id": 1}
+        behind = {"center-x": 3 * moved["center-x"], "center-y": 3 * moved["center-y"]}
+        return [moved, {**shown[0], **behind, "object-name": "car:2"}] if at else []
+
+    review(pipeline, answer)
+    pipeline.publish(lifted, 4)
+    sensors = summary(pipeline).sensors
+    assert sensors is not None
+    found = [read_line(json.dumps(line).encode()) for line in dataset(pipeline)]
+    assert [has_cuboids(line) for line in found] == [False] + [True] * (FRAMES - 1)
+    drawn = cuboid_picture(found[1], sensors, "", "").cuboids
+    assert [one.name for one in drawn] == ["truck", "car"]
+    assert all(one.edges and one.front for one in drawn)
+    # The added one is behind the other.
+    assert [one.hidden for one in drawn] == [False, True]
+    assert ground_of(found).height > 40
+
+
+def test_reviewers_get_the_cuboids_of_a_drive_that_asks_for_no_other_labels(pipeline: Pipeline) -> None:
+    for index in range(FRAMES):
+        pipeline.ingest.write(cloud_key(index), CLOUD)
+    jobs = lidar_run(pipeline, cuboids="verify", verification={"policy": "none"})
+    assert jobs == []
+    lift(pipeline, jobs, 4)
+    plan_cuboid_jobs(pipeline.run, pipeline.labels, TEAM)
+    review(pipeline, lambda at, shown: shown)
+    pipeline.publish(jobs, 4)
+    assert {line["cuboids"][0]["origin"] for line in dataset(pipeline)} == {"model and person"}
+    assert {line["provenance"]["labelled-by"] for line in dataset(pipeline)} == {"nobody"}
 
 
 def test_what_a_script_left_is_not_a_persons(pipeline: Pipeline, lifted: list[FinishedJob]) -> None:

@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterable, Sequence
 
 import msgspec
+import numpy as np
 
 from autolabel.contracts.drive import DriveDocument, Sensors
-from autolabel.cuboids import MountedCamera, Rig, wireframe
-from autolabel.labels.box_cuboids import BoxCuboid
+from autolabel.cuboids import MountedCamera, Rig, project, wireframe
+from autolabel.labels.box_cuboids import BoxCuboid, CuboidProjection
 from autolabel.labels.manifest import ManifestLine
 from autolabel.labels.taxonomy import current_taxonomy
 
@@ -59,30 +60,27 @@ class Ground(msgspec.Struct, frozen=True):
 
 def has_cuboids(line: ManifestLine) -> bool:
     """Tell whether a line has a cuboid."""
-    return any(one.center for one in line.cuboids or ())
+    return bool(_cuboids_of(line))
 
 
 def cuboid_picture(line: ManifestLine, sensors: Sensors, title: str, image: str) -> CuboidPicture:
-    """Draw the cuboids of a frame. Without a calibration of its camera, they are seen from above only."""
-    camera = Rig(DriveDocument("", sensors.cameras, lidars=sensors.lidars)).camera(line.origin.camera)
+    """Draw the cuboids of a frame that has some. Without a calibration of its camera, they are seen from above only."""
+    found = Rig(DriveDocument("", sensors.cameras, lidars=sensors.lidars)).camera(line.origin.camera)
+    camera = found if isinstance(found, MountedCamera) else None
+    names, cuboids = zip(*_cuboids_of(line), strict=True)
+    # Projected here, because the line has no projections of what reviewers changed or added.
+    shown = project(camera, np.eye(4), cuboids) if camera else [None] * len(cuboids)
     colors = current_taxonomy().colors
-    drawn = [
-        _drawn(
-            cuboid,
-            box.name,
-            colors.get(box.name, _NO_COLOR),
-            camera if isinstance(camera, MountedCamera) else None,
-            line,
-        )
-        for box, cuboid in zip(line.label_boxes, line.cuboids or (), strict=False)
-        if cuboid.center and cuboid.size and cuboid.yaw is not None
-    ]
+    drawn = (
+        _drawn(cuboid, name, colors.get(name, _NO_COLOR), camera, one)
+        for name, cuboid, one in zip(names, cuboids, shown, strict=True)
+    )
     return CuboidPicture(title, line.size.width, line.size.height, image, tuple(drawn))
 
 
 def ground_of(lines: Iterable[ManifestLine]) -> Ground:
     """Return the part of the ground that shows the vehicle and all cuboids of lines, up to 80 m away."""
-    middles = [cuboid.center for line in lines for cuboid in line.cuboids or () if cuboid.center]
+    middles = [cuboid.center for line in lines for _, cuboid in _cuboids_of(line) if cuboid.center]
     xs, ys = [0.0, *(x for x, _, _ in middles)], [0.0, *(y for _, y, _ in middles)]
     front, back, left, right = max(xs), -min(xs), max(ys), -min(ys)
     up, down, aside, other = (min(side + _MARGIN, _FARTHEST) for side in (front, back, left, right))
@@ -90,8 +88,18 @@ def ground_of(lines: Iterable[ManifestLine]) -> Ground:
     return Ground(-round(aside, 1), -round(up, 1), round(aside + other, 1), round(up + down, 1), tuple(circles))
 
 
-def _drawn(cuboid: BoxCuboid, name: str, color: str, camera: MountedCamera | None, line: ManifestLine) -> DrawnCuboid:
-    shown = cuboid.projections.get(line.origin.camera)
+def _cuboids_of(line: ManifestLine) -> list[tuple[str, BoxCuboid]]:
+    """Return the cuboids of a line with their classes, also those that reviewers added."""
+    lifted = zip(line.label_boxes, line.cuboids or (), strict=False)
+    return [
+        *((one.label or box.name, one) for box, one in lifted if one.center and one.size and one.yaw is not None),
+        *((one.label, BoxCuboid(one.center, one.size, one.yaw)) for one in line.added_cuboids or ()),
+    ]
+
+
+def _drawn(
+    cuboid: BoxCuboid, name: str, color: str, camera: MountedCamera | None, shown: CuboidProjection | None
+) -> DrawnCuboid:
     (x, y, _), (length, width, _), yaw = cuboid.center or (0.0,) * 3, cuboid.size or (0.0,) * 3, cuboid.yaw or 0.0
     cos, sin = math.cos(yaw), math.sin(yaw)
     # The vehicle's x goes up the page, and its y to the left.
