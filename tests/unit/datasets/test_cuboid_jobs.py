@@ -19,7 +19,7 @@ from autolabel.labels.manifest import read_line
 from autolabel.reporting.cuboid_pictures import cuboid_picture, ground_of, has_cuboids
 from autolabel.verification.jobs import GROUND_TRUTH, JobRound
 from autolabel.verification.settlement import settle_round
-from autolabel.verification.takeover import end_jobs
+from autolabel.verification.takeover import end_jobs, mark_taken_over
 from tests.fakes.clouds import CAR, cuboid_in_vehicle
 from tests.fakes.labeling_jobs import FakeLabelingJobs
 from tests.fakes.pipeline import DRIVE, Pipeline, drive_document
@@ -235,6 +235,12 @@ def test_a_drive_that_wants_its_cuboids_verified_in_label_studio_is_refused(pipe
     fields = {"lidars": {"top": {}}, "cuboids": "verify", "verification": verification}
     with pytest.raises(DocumentRefused, match="Label Studio has no point clouds"):
         parse_drive_document(drive_document(**fields), "drives/d1/drive.json")
+
+
+def test_a_run_whose_work_another_took_over_makes_no_jobs(pipeline: Pipeline, lifted: list[FinishedJob]) -> None:
+    mark_taken_over(pipeline.labels, pipeline.run.folder, "0002")
+    with pytest.raises(VerificationRefused, match="run 0002 took over"):
+        plan_cuboid_jobs(pipeline.run, pipeline.labels, TEAM)
 
 
 def test_a_relabel_stops_the_open_jobs_of_cuboids(pipeline: Pipeline, lifted: list[FinishedJob]) -> None:

@@ -18,6 +18,7 @@ from autolabel.datasets.parts import Part
 from autolabel.verification.cuboid_labels import SceneLine, as_line, cuboid_categories, sent_cuboids
 from autolabel.verification.jobs import ATTRIBUTES, GROUND_TRUTH, VerificationJob, job_name
 from autolabel.verification.settlement import Result, read_results
+from autolabel.verification.takeover import check_not_taken_over
 
 # Frames in a job. Settling reads all its cuboids, some kilobytes of each frame. A part has no more.
 MAX_SCENES = 25_000
@@ -45,8 +46,9 @@ def plan_cuboid_jobs(run: Run, label_bucket: Bucket, workteam: str) -> CuboidJob
     """Write the manifests of the jobs in which reviewers correct a run's cuboids. A repeated call writes the same.
 
     Frames without a cuboid are in none. `workteam`: the ARN of Ground Truth's work team. Raises VerificationRefused for
-    a run that needs more than MAX_CUBOID_JOBS.
+    a run that needs more than MAX_CUBOID_JOBS, or whose work a later run took over.
     """
+    check_not_taken_over(label_bucket, run.folder)
     parts = list(map(msgspec.json.Decoder(Part).decode, label_bucket.lines(run.folder.part_list)))
     frames = {part.id: sum(1 for _ in _scenes(run, part, label_bucket)) for part in parts}
     groups = list(_group(parts, frames))
