@@ -97,6 +97,17 @@ def test_a_line_has_the_points_the_picture_and_its_camera(pipeline: Pipeline, li
     assert categories["auditLabelAttributeName"] == "prelabel-cuboids"
 
 
+def test_points_of_a_scene_are_finite(pipeline: Pipeline) -> None:
+    cloud = np.frombuffer(CLOUD, "<f4").reshape(-1, 4).copy()
+    cloud[:3, 3] = np.nan, np.inf, -np.inf
+    pipeline.ingest.write(cloud_key(0), cloud.tobytes())
+    lift(pipeline, lidar_run(pipeline, 1, cuboids="verify"), 4)
+    (scene,) = (body for key, body in pipeline.labels.objects.items() if key.startswith("scenes/"))
+    shown = np.frombuffer(scene, "<f4").reshape(-1, 4)
+    assert shown[:3, 3].tolist() == [0, 0, 0]
+    assert np.isfinite(shown).all()
+
+
 def test_the_dataset_tells_whose_each_cuboid_is(pipeline: Pipeline, lifted: list[FinishedJob]) -> None:
     (job,) = plan_cuboid_jobs(pipeline.run, pipeline.labels, TEAM).jobs
 

@@ -27,7 +27,8 @@ def write_scene(
     position = f"{line.origin.camera}/{line.origin.timestamp}"
     shown = points[:: max(1, -(-len(points) // MAX_POINTS))]
     key = run.folder.scene(position)
-    label_bucket.write(key, np.nan_to_num(shown).astype("<f4").tobytes(), _CLOUD)
+    body = np.nan_to_num(shown.astype("<f4"), posinf=0.0, neginf=0.0).tobytes()
+    label_bucket.write(key, body, _CLOUD)
     prefix, _, name = line.shown_ref.rpartition("/")
     time = int(line.origin.timestamp) / _SECOND
     image = _image(camera, name, time)
