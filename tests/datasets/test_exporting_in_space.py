@@ -273,8 +273,12 @@ def test_a_cuboid_has_the_class_that_its_reviewer_gave_it(shelf: Shelf, write: C
         for track, cuboid in zip(line["tracks"], line["cuboids"], strict=True):
             if track.startswith("aaaaaaaaaaaa"):
                 cuboid["label"] = "truck"
+    drawn = {"label": "car", "center": [9.0, 0.0, 0.8], "size": [4.0, 1.8, 1.6], "yaw": 0.0, "origin": "person"}
+    lines[0]["added-cuboids"] = [drawn]
     publish(shelf, lines)
-    found = tables(write(DRIVE, "--format", "nuscenes"))
+    folder = write(DRIVE, "--format", "nuscenes")
+    assert json.loads((folder / "dataset.json").read_text())["left_out"]["boxes"]["cuboid without a box"] == 1
+    found = tables(folder)
     names = {found["category"][one["category_token"]]["name"] for one in found["instance"].values()}
     assert names == {"vehicle.truck", "vehicle.bus.rigid", "human.pedestrian.adult"}
     (path,) = write(DRIVE, "--format", "openlabel", "--no-images", name="other").glob("train/*.json")

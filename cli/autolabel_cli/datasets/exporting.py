@@ -31,6 +31,7 @@ CARD = "dataset.json"
 # Key of a card: frames that separate two splits.
 IN_GAP = "in a gap between splits"
 _UNCALIBRATED = "no calibration of the camera"
+_ADDED = "cuboid without a box"
 _FLAT = "no cuboid"
 # Formats that have no boxes to ignore, with their names.
 _WITHOUT_REGIONS = {"yolo": "YOLO", "nuscenes": "nuScenes", "openlabel": "OpenLABEL"}
@@ -129,6 +130,8 @@ class Export:
                     frame.regions.clear()
                 if in_space:
                     prepare_objects(frame, rig.vehicle if rig else "")
+                    if added := len(line.content.added_cuboids or ()):
+                        card.boxes_left_out[_ADDED] += added
                 if self.form == "nuscenes" and (flat := sum(box.cuboid is None for box in frame.boxes)):
                     card.boxes_left_out[_FLAT] += flat
                     frame.boxes = [box for box in frame.boxes if box.cuboid]
