@@ -116,7 +116,6 @@ def test_a_body_that_is_not_a_document_is_refused_by_its_key(body: bytes) -> Non
         {"notes": "text"},
         {"cuboids": True},
         {"cuboids": "yes", "lidars": {"top": {}}},
-        {"cuboids": "verify", "lidars": {"top": {}}, "verification": {"policy": "none"}},
         {"camera": {}},
     ],
     ids=json.dumps,

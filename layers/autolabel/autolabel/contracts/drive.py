@@ -215,10 +215,6 @@ def _check(document: DriveDocument, key: str) -> None:
             refuse('`verification`: the task `tracks` needs linked boxes: remove `"tracks": false`')
     if isinstance(document.verification, VerifyNone) and document.verification != VerifyNone():
         refuse("`verification`: the policy `none` has no other fields: leave them out")
-    if isinstance(document.verification, VerifyNone) and document.verifies_cuboids:
-        refuse(
-            "`cuboids`: under the policy `none` reviewers get no frame: set `cuboids` to true, or choose another policy"
-        )
     everybody = document.verification.reviewers > 1 and document.verification.reviewers_share == 1
     if document.verification.vigilance and everybody:
         refuse("`verification`: vigilance needs frames with one reviewer: make `reviewers_share` less than 1")
