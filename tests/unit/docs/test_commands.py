@@ -16,7 +16,7 @@ PROJECT = Path(__file__).parents[3]
 # The changelog also names commands as they were.
 PAGES = sorted(
     page
-    for page in [*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("examples/*/*.md")]
+    for page in [*PROJECT.glob("*.md"), PROJECT / "local/README.md", *PROJECT.glob("docs/**/*.md")]
     if page.name != "CHANGELOG.md"
 )
 BLOCK = re.compile(r"^ *```.*?\n(.*?)^ *```", re.DOTALL | re.MULTILINE)

@@ -12,7 +12,7 @@ import pytest
 
 PROJECT = Path(__file__).parents[3]
 DOCS = PROJECT / "docs"
-PAGES = sorted([*PROJECT.glob("*.md"), *DOCS.rglob("*.md"), *PROJECT.glob("examples/*/*.md")])
+PAGES = sorted([*PROJECT.glob("*.md"), PROJECT / "local/README.md", *DOCS.rglob("*.md")])
 CODE = ("cli", "events", "examples", "functions", "layers", "local", "models", "statemachine", "tests", "tools")
 # Files whose text has every name that a document may mention.
 TEXTS = {".py", ".js", ".json", ".yaml", ".toml", ".html", ".jinja", ".sh", ".in"}
