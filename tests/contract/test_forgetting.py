@@ -107,6 +107,7 @@ class Account:
             f"publishing/{drive}/0001/1/parts.jsonl",
             f"linking/{drive}/0001/2/forward-000000.json",
             f"views/{drive}/blur.0001/front/1700000000000000000-0123456789ab.png",
+            f"scenes/{drive}/0001/front/1700000000000000000.bin",
             f"audits/2/recipe/{drive}-0001.json",
             f"audits/recipe/{drive}-0001.json",
             f"corrections/1/recipe/{drive}-0001.json",
