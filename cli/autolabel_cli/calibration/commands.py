@@ -36,11 +36,11 @@ _MILLISECOND = 1_000_000
 def calibration(drive: str, tolerance: int, as_json: bool, stack_name: str) -> None:
     """Compare where the cameras of DRIVE look with what its drive.json says.
 
-    By the points of each LiDAR, whose outlines should fall on edges of the pictures, and by the lanes of the road,
-    which should meet where the vehicle drives to. At most 40 frames of a camera are read, and 20 are needed. Nothing is
-    changed: for a camera that is turned by more than 0.4° the extrinsics that fit are printed. FOLDER is a copy of a
-    drive's objects: drive.json, <camera>/<timestamp>.png, <lidar>/<timestamp>.bin. Exit status 1 if a camera is
-    turned. It needs the extra `calibration`.
+    It compares by the points of each LiDAR, whose outlines should fall on edges of the pictures, and by the lanes of
+    the road, which should meet where the vehicle drives to. It reads at most 40 frames of a camera, and needs 20. It
+    changes nothing: for a camera that is turned by more than 0.4° it prints the extrinsics that fit. FOLDER is a copy
+    of a drive's objects: drive.json, <camera>/<timestamp>.png, <lidar>/<timestamp>.bin. The exit status is 1 if a
+    camera is turned. The command needs the extra `calibration`.
     """
     # Imported here, because they load numpy and OpenCV, which the list of commands does not need.
     try:

@@ -484,10 +484,10 @@ def cuboids(folder: Path, boxes: str, models: str | None, as_json: bool) -> None
 def calibration(
     folder: Path, induce: float, draws: int, seed: int, lanes: bool, focal: float | None, as_json: bool
 ) -> None:
-    """Measure what the calibration watch finds in FOLDER, of nothing or of a rotation that is induced.
+    """Measure what the calibration watch finds in FOLDER, as it is or after a rotation.
 
-    FOLDER is in KITTI's format: image_2/, calib/, and velodyne/ with .bin or .pcd files. In each draw 20 of its frames
-    are taken. With --lanes the frames are 40 in a row, and what is found is compared with what all frames say. It needs
+    FOLDER is in KITTI's format: image_2/, calib/, and velodyne/ with .bin or .pcd files. Each draw takes 20 of its
+    frames. With --lanes it takes 40 in a row, and compares what it finds with what all frames say. The command needs
     the extras `calibration` and `cuboids`.
     """
     if focal and not lanes:
