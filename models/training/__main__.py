@@ -81,6 +81,7 @@ def main(base: Path) -> int:
     torch.set_num_threads(1)
     try:
         train(base)
+    # SageMaker shows the file of a failure, so each kind of failure has to be written into it.
     except Exception as e:
         traceback.print_exc()
         reason = str(e) if isinstance(e, _REFUSALS) else f"{type(e).__name__}: {e}"

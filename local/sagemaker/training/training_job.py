@@ -127,6 +127,7 @@ class TrainingJob:
             status, self._failure_reason = "Failed", str(e)
         except (BadChannel, StorageError) as e:
             status, self._failure_reason = "Failed", f"ClientError: Data download failed: {e}"
+        # A fault of the stand-in, too, ends the job: who waits for it must not wait for ever.
         except Exception as e:
             _log.exception("training job %s", self.name)
             status, self._failure_reason = "Failed", f"InternalServerError: {type(e).__name__}: {e}"
