@@ -249,6 +249,7 @@ def test_a_given_key_encrypts_all_that_keeps_data() -> None:
         "LabelDriveStateMachine",
         "UseKmsKey",
         "LabelWithKmsKey",
+        "TrainWithKmsKey",
     }
     # It is empty there.
     assert with_the_key(WITH_LABEL_STUDIO) == {"LabelDriveStateMachine"}
@@ -259,6 +260,18 @@ def test_every_role_may_use_a_given_key(holding: frozenset[str]) -> None:
     stack = in_stack(template(), holding)["Resources"]
     roles = [{"Ref": name} for name, thing in stack.items() if thing["Type"] == "AWS::IAM::Role"]
     assert sorted(stack["UseKmsKey"]["Properties"]["Roles"], key=str) == sorted(roles, key=str)
+
+
+@pytest.mark.parametrize("role", ["LabelingRole", "TrainingRole"])
+def test_jobs_that_name_a_given_key_for_their_output_may_encrypt_with_it(role: str) -> None:
+    policies = in_stack(template(), WITH_KEY)["Resources"].values()
+    statements = [
+        statement
+        for thing in policies
+        if thing["Type"] == "AWS::IAM::Policy" and {"Ref": role} in thing["Properties"]["Roles"]
+        for statement in thing["Properties"]["PolicyDocument"]["Statement"]
+    ]
+    assert [s.get("Condition") for s in statements if s["Action"] == "kms:Encrypt"] == [None]
 
 
 def test_a_queue_has_one_kind_of_encryption() -> None:
