@@ -10,6 +10,7 @@ import pytest
 from tests.contract.test_model_sources import SDK, specification
 from tests.e2e.pipeline import Pipeline, image
 from tests.e2e.terminal import Terminal, documented_permissions, terminal_of_user
+from tests.fakes.archives import archive
 
 pytestmark = pytest.mark.cloud
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/choosy:1"
@@ -93,15 +94,15 @@ def test_a_jumpstart_model_is_resolved_by_the_sdk_and_deployed(
     missing = terminal.refused(*brought, "--json")
     assert f"s3://{bucket}/{spec['hosting_prepacked_artifact_key']}" in missing
 
-    s3 = pipeline.cloud.client("s3")
+    s3, weights = pipeline.cloud.client("s3"), archive({"model.onnx": b"weights"}, "tar.gz")
     s3.create_bucket(Bucket=bucket)
-    s3.put_object(Bucket=bucket, Key=spec["hosting_prepacked_artifact_key"], Body=b"weights")
+    s3.put_object(Bucket=bucket, Key=spec["hosting_prepacked_artifact_key"], Body=weights)
     added = terminal.ask(*brought)
     assert added["outcome"] == "added"
     document = terminal.ask("models", "show", "street")["document"]
     assert document["decoder"] == "jumpstart-detection"
     (artefact,) = pipeline.stack.labels.list("models/street/0001/")
-    assert pipeline.stack.labels.read(artefact.key) == b"weights"
+    assert pipeline.stack.labels.read(artefact.key) == weights
 
     terminal.ask("models", "remove", "street")
     assert not list(pipeline.stack.labels.list("models/street/"))
