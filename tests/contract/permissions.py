@@ -302,7 +302,7 @@ def _other_doors(tree: Tree) -> Iterator[str]:
         "AWS::IAM::AccessKey",
     )
     for name, thing in tree["Resources"].items():
-        if thing["Type"] in doors and not _only_uses_the_key(thing) and not _only_labels_with_the_key(thing):
+        if thing["Type"] in doors and not _only_uses_the_key(thing) and not _only_works_with_the_key(thing):
             yield f"{name}: a {thing['Type']}"
     for name, thing in tree["Resources"].items():
         given = thing.get("Properties", {})
@@ -327,17 +327,17 @@ def _only_uses_the_key(thing: Tree) -> bool:
     )
 
 
-def _only_labels_with_the_key(thing: Tree) -> bool:
-    """Check for a policy that gives the role of labelling jobs what Ground Truth's guide asks for, and nothing else."""
+def _only_works_with_the_key(thing: Tree) -> bool:
+    """Check for a policy that gives the role of SageMaker's jobs what its guide asks for, and nothing else."""
     asked = ("Encrypt", "Decrypt", "ReEncryptFrom", "ReEncryptTo", "DescribeKey")
-    actions = {f"kms:{name}" for name in (*asked, "GenerateDataKey", "GenerateDataKeyWithoutPlaintext")}
-    return (
-        thing["Type"] == "AWS::IAM::Policy"
-        and thing["Properties"]["Roles"] == [{"Ref": "LabelingRole"}]
-        and all(
-            body["Action"] in actions and body["Resource"] == {"Ref": "KmsKeyArn"}
-            for body in thing["Properties"]["PolicyDocument"]["Statement"]
-        )
+    labelling = {f"kms:{name}" for name in (*asked, "GenerateDataKey", "GenerateDataKeyWithoutPlaintext")}
+    known = {"LabelingRole": labelling, "TrainingRole": {"kms:Encrypt"}}
+    roles = [role.get("Ref") for role in thing["Properties"].get("Roles", [])]
+    return thing["Type"] == "AWS::IAM::Policy" and all(
+        all(body["Action"] in known.get(role, ()) for role in roles)
+        and roles
+        and body["Resource"] == {"Ref": "KmsKeyArn"}
+        for body in thing["Properties"]["PolicyDocument"]["Statement"]
     )
 
 
