@@ -102,6 +102,7 @@ class _Tally:
     tolerance: int
     ious: list[float] = field(default_factory=list)
     boundaries: list[float] = field(default_factory=list)
+    # `Any`: the fields of an annotation of COCO have different types.
     _truth: list[dict[str, Any]] = field(default_factory=list)
     _guesses: list[dict[str, Any]] = field(default_factory=list)
 
@@ -165,6 +166,7 @@ class _Matched(NamedTuple):
         return round(low, _DIGITS), round(high, _DIGITS)
 
 
+# `Any`: as above.
 def _annotation(number: int, picture: int, mask: Pixels) -> dict[str, Any]:
     rle = coco.encode(np.asfortranarray(mask, np.uint8))
     kept = {"segmentation": rle, "area": float(mask.sum()), "bbox": coco.toBbox(rle).tolist(), "iscrowd": 0}

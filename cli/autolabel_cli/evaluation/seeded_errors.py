@@ -53,7 +53,7 @@ def evaluate_label_issues(labels: Path, *, rate: float, seed: int, share: float)
     """
     paths = sorted(labels.glob("*.txt"))
     # The same seed gives the same errors.
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)  # noqa: S311 (not for secrets)
     errors, ranking, boxes, frames = list[_Error](), list[_Ranked](), 0, 0
     for path in paths:
         truth = _read(path)

@@ -140,6 +140,7 @@ def interval(drawn: npt.NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+# `Any`, here and below: the fields of an annotation of COCO have different types.
 def _annotation(index: int, image: int, box: Box, area: float) -> dict[str, Any]:
     x1, y1, x2, y2 = box
     # Ids begin at 1, since pycocotools takes a match with id 0 as no match.

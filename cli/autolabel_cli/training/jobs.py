@@ -8,7 +8,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 from botocore.exceptions import ClientError
@@ -128,18 +128,18 @@ def _write_channels(stack: Stack, job: str, samples: Samples) -> None:
 class _Unclosed:
     """A file whose end of upload does not close it."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
     def read(self, amount: int = -1) -> bytes:
-        found: bytes = self._file.read(amount)
-        return found
+        return self._file.read(amount)
 
 
 def _folder(job: str) -> str:
     return f"{_FOLDER}{job}/"
 
 
+# `Any`, here and below: requests and answers of boto3, whose fields have different types.
 def _request(
     stack: Stack, job: str, image: str, hyperparameters: Mapping[str, str], start: str, instance: Instance
 ) -> dict[str, Any]:
